@@ -1,0 +1,3 @@
+"""A container registry whose only storage is OpenStack Glance."""
+
+__version__ = "0.1.0"

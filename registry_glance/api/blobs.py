@@ -1,0 +1,73 @@
+"""Blobs over HTTP: pull, existence, deletion (end-2, end-10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Blueprint, Response, request
+
+from registry_glance.api import wire
+from registry_glance.registry.digests import Digest
+from registry_glance.registry.errors import RangeInvalid
+from registry_glance.registry.names import RepositoryName
+from registry_glance.registry.ports import Blob, Registry
+
+_FOREVER = "max-age=31536000, immutable"
+
+
+def routes(open_registry: Callable[[], Registry]) -> Blueprint:
+    """Return the routes of blobs.
+
+    Args:
+        open_registry: Gives the registry as the caller of the current request sees it.
+    """
+    blueprint = Blueprint("blobs", __name__)
+
+    @blueprint.get("/v2/<repository:name>/blobs/<digest>")
+    def pull_blob(name: str, digest: str) -> Response:
+        RepositoryName(name)
+        blobs = open_registry().blobs
+        if request.method == "HEAD":
+            # A client that finds a blob here will not upload it: so it must be one that stays.
+            return _respond(blobs.claim(Digest.parse(digest)), 200, None)
+        blob = blobs.find(Digest.parse(digest))
+        if request.if_none_match.contains(str(blob.digest)):
+            return _respond(blob, 304, None)
+        wanted = request.headers.get("Range")
+        if request.if_range.etag not in (None, str(blob.digest)):
+            wanted = None
+        try:
+            part = wire.parse_range(wanted, blob.size)
+        except RangeInvalid as error:
+            response = wire.error_response(error)
+            response.headers["Content-Range"] = f"bytes */{blob.size}"
+            return response
+        start, stop = part or (0, blob.size)
+        response = _respond(blob, 206 if part else 200, blobs.read(blob, start=start, stop=stop))
+        response.content_length = stop - start
+        if part:
+            response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{blob.size}"
+        return response
+
+    @blueprint.delete("/v2/<repository:name>/blobs/<digest>")
+    def delete_blob(name: str, digest: str) -> Response:
+        RepositoryName(name)
+        open_registry().blobs.delete(Digest.parse(digest))
+        return Response(status=202)
+
+    return blueprint
+
+
+def _respond(blob: Blob, status: int, content: object) -> Response:
+    response = Response(
+        content,  # type: ignore[arg-type]  # any iterable of bytes; the stubs know only iterators
+        status=status,
+        mimetype="application/octet-stream",
+        direct_passthrough=True,
+    )
+    response.content_length = blob.size
+    response.headers["Docker-Content-Digest"] = str(blob.digest)
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["Cache-Control"] = _FOREVER
+    response.set_etag(str(blob.digest))
+    return response

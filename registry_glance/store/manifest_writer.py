@@ -1,0 +1,238 @@
+"""Puts manifests and tags: the intent, the check of what is referenced, the commit, and the demotion of the former.
+
+The numbers in comments are the lines of ``put_tag`` in ``docs/consistency.md``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from registry_glance.registry.digests import Digest
+from registry_glance.registry.errors import (
+    ManifestBlobUnknown,
+    ManifestUnknown,
+    RegistryError,
+    Unavailable,
+)
+from registry_glance.registry.image_config import MAX_CONFIG_SIZE, ImageConfig, parse_image_config
+from registry_glance.registry.manifests import Manifest
+from registry_glance.registry.names import RepositoryName, Tag, glance_name
+from registry_glance.store.blobs import GlanceBlobs
+from registry_glance.store.contents import Contents
+from registry_glance.store.description import describe
+from registry_glance.store.finder import Finder, digest_key, referrers_key
+from registry_glance.store.images import (
+    GlanceError,
+    GlanceImage,
+    GlanceUnavailable,
+    ImageConflict,
+    ImageNotFound,
+    ImageService,
+    ImageStatus,
+)
+from registry_glance.store.layout import (
+    DIGEST,
+    MEDIA_TYPE,
+    ORDER,
+    TAG,
+    Ownership,
+    Record,
+    effective_order,
+    epoch_us,
+    manifest_properties,
+    new_id,
+)
+from registry_glance.store.manifest_finder import ManifestFinder
+from registry_glance.store.tags import TagHolders
+
+LOG = logging.getLogger(__name__)
+
+_INTENTS: Final = 3
+_COMMITS: Final = 3
+
+
+class ManifestWriter:
+    """Stores manifests.
+
+    Args:
+        images: Glance, as the caller sees it.
+        ownership: Whose records count.
+        blobs: Checks that what a manifest references is here.
+        finder: Keeps the index markers.
+        manifests: Looks up what is there already.
+        holders: Reads and moves names.
+        contents: Proves what a record holds.
+        expiry_s: The age at which an intent that was never committed is dropped.
+        clock: Returns the seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        images: ImageService,
+        ownership: Ownership,
+        blobs: GlanceBlobs,
+        finder: Finder,
+        manifests: ManifestFinder,
+        holders: TagHolders,
+        contents: Contents,
+        *,
+        expiry_s: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._images = images
+        self._ownership = ownership
+        self._blobs = blobs
+        self._finder = finder
+        self._manifests = manifests
+        self._holders = holders
+        self._contents = contents
+        self._expiry_s = expiry_s
+        self._clock = clock
+
+    def put_tag(self, repository: RepositoryName, tag: Tag, manifest: Manifest, digest: Digest) -> None:
+        """Store a manifest as a tag, and take the name from whatever held it.
+
+        Raises:
+            ManifestBlobUnknown: Something that it references is not here; the tag is as it was.
+            Unavailable: Not done, or not finished; repeating it finishes it.
+        """
+        name = glance_name(repository, tag)
+        held = self._holders.holders(repository, tag)  # 1
+        current = max((image for image in held if image.active), key=effective_order, default=None)
+        if current is not None and self._same(current, manifest, digest):
+            self._check_references(repository, manifest)  # 2
+        else:
+            # 3: beyond intents that were never committed too, and beyond names given by hand.
+            order = max([int(self._clock() * 1_000_000), *(1 + effective_order(image)[0] for image in held)])
+            properties = {
+                **manifest_properties(Record.TAG, repository, manifest, digest),
+                **describe(manifest, self._config(manifest)),
+                TAG: str(tag),
+                ORDER: str(order),
+            }
+            self._store(repository, manifest, digest, properties, name=name)
+            self._drop_stale_intents(held)
+        self._holders.settle(repository, tag)  # 9
+
+    def put_untagged(self, repository: RepositoryName, manifest: Manifest, digest: Digest) -> None:
+        """Store a manifest that is known by its digest only.
+
+        Raises:
+            ManifestBlobUnknown: As for ``put_tag``.
+            Unavailable: As for ``put_tag``.
+        """
+        for record in self._manifests.records(repository, digest):
+            if self._same(record, manifest, digest):
+                self._check_references(repository, manifest)
+                return
+        properties = manifest_properties(Record.MANIFEST, repository, manifest, digest)
+        image_id = self._store(repository, manifest, digest, properties, name=None)
+        self._manifests.remember(repository, digest, image_id)
+
+    def _store(
+        self,
+        repository: RepositoryName,
+        manifest: Manifest,
+        digest: Digest,
+        properties: dict[str, str],
+        *,
+        name: str | None,
+    ) -> str:
+        """Create the intent, check the references, commit, and read back; return the image's id."""
+        for _ in range(_INTENTS):
+            image_id = self._images.create(  # 4
+                new_id(),
+                name=name,
+                hidden=name is None and self._ownership.hide,
+                properties=properties,
+            ).id
+            try:
+                self._check_references(repository, manifest)  # 5
+                # A marker whose image is not active yet leads nowhere: so it can come before the commit.
+                if manifest.subject is not None:
+                    self._finder.mark(referrers_key(repository, manifest.subject.digest), image_id)
+                marked = self._finder.foreign(digest)
+                if marked:
+                    self._finder.mark(digest_key(digest), image_id)
+                image = self._commit(image_id, manifest.body)
+            except (RegistryError, GlanceError):
+                self._delete_if_there(image_id)
+                raise
+            if image is not None:
+                if not marked and image.hash_algorithm != digest.algorithm:
+                    self._finder.mark(digest_key(digest), image_id)
+                self._contents.keep(image_id, manifest.body)
+                return image_id
+            self._delete_if_there(image_id)
+        raise Unavailable(f"{repository}@{digest}: Glance did not keep the manifest")
+
+    def _commit(self, image_id: str, body: bytes) -> GlanceImage | None:
+        """Put the data (6) and read back (8) what Glance then has: its 204 proves nothing.
+
+        Returns:
+            The image, active with these bytes; ``None`` if it is of no more use.
+        """
+        for _ in range(_COMMITS):
+            try:
+                self._images.put_data(image_id, [body], size=len(body))
+            except (GlanceUnavailable, ImageConflict) as exc:
+                LOG.warning("image %s: looking whether its data arrived: %s", image_id, exc)
+            image = self._images.get(image_id)
+            self._finder.learn(image)
+            if image.status != ImageStatus.QUEUED:
+                return image if self._contents.stored(image, body) else None
+        return None
+
+    def _check_references(self, repository: RepositoryName, manifest: Manifest) -> None:
+        """Make sure that all that a manifest references is here, and stays.
+
+        Raises:
+            ManifestBlobUnknown: Something is not here.
+        """
+        missing = self._blobs.missing(manifest.blobs)
+        for child in manifest.children:
+            try:
+                self._manifests.by_digest(repository, child)
+            except ManifestUnknown:
+                missing.append(child)
+        if missing:
+            raise ManifestBlobUnknown(", ".join(str(digest) for digest in missing))
+
+    def _same(self, image: GlanceImage, manifest: Manifest, digest: Digest) -> bool:
+        """Whether a record is just what would be stored again."""
+        return (
+            image.properties.get(MEDIA_TYPE, manifest.media_type) == manifest.media_type
+            and image.properties.get(DIGEST) == str(digest)
+            and self._contents.has_digest(image, digest)
+        )
+
+    def _config(self, manifest: Manifest) -> ImageConfig | None:
+        """Return the configuration of an image, for display; ``None`` if there is none to be read."""
+        descriptor = manifest.image_config
+        if descriptor is None or descriptor.size > MAX_CONFIG_SIZE:
+            return None
+        try:
+            blob = self._blobs.find(descriptor.digest)
+            if blob.size > MAX_CONFIG_SIZE:
+                return None
+            with contextlib.closing(self._blobs.read(blob)) as stream:
+                return parse_image_config(b"".join(stream))
+        except RegistryError as exc:
+            # If it is missing, the check of the references says so; display is not worth a failed push.
+            LOG.info("no description from configuration %s: %s", descriptor.digest, exc)
+            return None
+
+    def _drop_stale_intents(self, held: Sequence[GlanceImage]) -> None:
+        """Delete intents for the same tag whose replica died long ago."""
+        for image in held:
+            age_s = self._clock() - epoch_us(image.created_at) / 1_000_000
+            if not image.active and age_s > self._expiry_s:
+                self._delete_if_there(image.id)
+
+    def _delete_if_there(self, image_id: str) -> None:
+        with contextlib.suppress(ImageNotFound):
+            self._images.delete(image_id)
