@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from registry_glance.settings import Settings
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 _KEEPALIVE_S = 30
 _ACCESS_LOG = '%(h)s "%(r)s" %(s)s %(B)sB %(L)ss "%(a)s"'
@@ -54,6 +51,6 @@ class RegistryServer(BaseApplication):
         for name, value in options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> WSGIApplication:
+    def load(self) -> Any:
         """Make the application of one process."""
         return self._make_application()
