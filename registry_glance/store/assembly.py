@@ -18,6 +18,7 @@ from registry_glance.store.manifests import GlanceManifests
 from registry_glance.store.memory import Remembered
 from registry_glance.store.streams import StreamLimit
 from registry_glance.store.tags import TagHolders, TagMemory
+from registry_glance.store.upload_records import UploadRecords
 from registry_glance.store.uploads import GlanceUploads
 
 _REMEMBERED_ITEMS = 100_000
@@ -102,10 +103,10 @@ def open_registry(
         uploads=GlanceUploads(
             images,
             ownership,
+            UploadRecords(images, ownership, expiry_s=options.upload_expiry_s),
             blobs,
             finder,
             shared.limit,
-            expiry_s=options.upload_expiry_s,
         ),
         manifests=GlanceManifests(images, finder, manifests, holders, contents, writer),
     )
