@@ -216,6 +216,10 @@ class GlanceImages:
             except ImageNotFound:
                 if not unsettled:
                     raise
+            except RequestRejected:
+                # Glance 33 answers 400 to the second of two simultaneous deletions.
+                self._get_once(image_id)
+                raise
 
         self._repeat(attempt)
 
