@@ -27,7 +27,7 @@ test: $(VENV)/.test ## Install all that the tests need, and run all of them
 	tests/prepare
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.test ## Format, lint, types and unit tests: half a minute, nothing installed or started
+check: $(VENV)/.test ## Check format, lint and types, and run the unit tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --explicit-package-bases registry_glance nova_hook devcloud tests
@@ -39,14 +39,14 @@ conformance: $(VENV)/.test ## Run the OCI's own conformance suite and print pass
 
 bench: $(VENV)/.test ## Measure, beside other registries where they are installed
 	tests/prepare
-	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 clean: ## Remove what make made; DATA stays, unless ALL=1 (which also ends what is up there)
 	rm -rf $(VENV) .tools build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 ifdef ALL
 	$(PYTHON) -m devcloud down --data '$(DATA)'
-	cd '$(DATA)' 2>/dev/null && rm -rf glance registry log up.lock up.json
+	if [ -d '$(DATA)' ]; then cd '$(DATA)' && rm -rf glance registry log up.lock up.json; fi
 else
 	@if [ -d '$(DATA)/glance' ]; then echo 'kept what was pushed, in $(DATA)'; fi
 endif
