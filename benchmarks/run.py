@@ -143,13 +143,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory-size", type=int, default=2048, help="MiB of the layer for memory")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        with (
-            Glance(Path(folder, "glance")) as glance,
-            Registry(Path(folder, "registry"), glance.url) as registry,
-        ):
-            measure_memory(glance, registry, options.memory_size)
-            measure_speed(glance, registry, options.size, options.rounds)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Glance(Path(folder, "glance")) as glance,
+        Registry(Path(folder, "registry"), glance.url) as registry,
+    ):
+        measure_memory(glance, registry, options.memory_size)
+        measure_speed(glance, registry, options.size, options.rounds)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ Source: OCI image-spec 1.1, "Image Manifest" and "Image Index"; Docker's "Image 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from registry_glance.registry.digests import Digest
 from registry_glance.registry.errors import DigestInvalid, ManifestInvalid, ManifestTooLarge
@@ -24,6 +25,11 @@ _DOCKER_SCHEMA_1: Final = (
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 )
+# RFC 6838, section 4.2: so a media type is always short, ASCII, and fit for a header and a property.
+_RESTRICTED_NAME: Final = r"[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}"
+_MEDIA_TYPE: Final = re.compile(f"{_RESTRICTED_NAME}/{_RESTRICTED_NAME}")
+_MAX_SIZE: Final = 2**63 - 1
+"""Of content, in bytes; the specification's sizes are int64."""
 _IMAGE_TYPES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 _INDEX_TYPES: Final = frozenset({OCI_INDEX, DOCKER_MANIFEST_LIST})
 _IMAGE_CONFIG_TYPES: Final = frozenset(
@@ -137,6 +143,11 @@ def parse_manifest(body: bytes, content_type: str) -> Manifest:
         raise ManifestInvalid("an image manifest has a config and layers")
     if media_type in _INDEX_TYPES and "manifests" not in document:
         raise ManifestInvalid("an index has manifests")
+    # GHSA-77vh-xpmg-72qh: what some clients read as an image and some as an index is neither.
+    if media_type in _IMAGE_TYPES and "manifests" in document:
+        raise ManifestInvalid("an image manifest has no manifests")
+    if media_type in _INDEX_TYPES and document.keys() & {"config", "layers"}:
+        raise ManifestInvalid("an index has neither config nor layers")
     artifact_type = _text(document, "artifactType")
     if not artifact_type and config is not None:
         # distribution-spec, "Listing Referrers": the config's media type stands in.
@@ -155,7 +166,12 @@ def parse_manifest(body: bytes, content_type: str) -> Manifest:
 
 def _read_object(body: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(body)
+        document = json.loads(
+            # Decoded here: left to itself, json also reads UTF-16 and surrogates.
+            body.decode("utf-8"),
+            object_pairs_hook=_object_of_unique_keys,
+            parse_constant=_refuse_constant,
+        )
     except (ValueError, RecursionError) as exc:
         raise ManifestInvalid("not JSON, or nested too deeply") from exc
     if not isinstance(document, dict):
@@ -163,12 +179,25 @@ def _read_object(body: bytes) -> dict[str, Any]:
     return document
 
 
+def _object_of_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ManifestInvalid("a key stands twice in one object")
+    return document
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ManifestInvalid(f"{text} is not JSON")
+
+
 def _settle_media_type(document: Mapping[str, Any], content_type: str) -> str:
     sent = content_type.partition(";")[0].strip().lower()
     inside = _text(document, "mediaType")
     if sent and inside and sent != inside.lower():
-        raise ManifestInvalid(f"Content-Type is {sent}, mediaType is {_short(inside)}")
+        raise ManifestInvalid(f"Content-Type is {_short(sent)}, mediaType is {_short(inside)}")
     if media_type := inside or sent:
+        if not _MEDIA_TYPE.fullmatch(media_type):
+            raise ManifestInvalid(f"{_short(media_type)} is no media type")
         return media_type
     return OCI_INDEX if "manifests" in document else OCI_MANIFEST
 
@@ -192,7 +221,7 @@ def _read_descriptor(item: object, key: str) -> Descriptor:
     if not isinstance(item, dict):
         raise ManifestInvalid(f"{key}: a descriptor is an object")
     size = item.get("size")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_SIZE:
         raise ManifestInvalid(f"{key}: size is {_short(size)}")
     try:
         digest = Digest.parse(_text(item, "digest"))
