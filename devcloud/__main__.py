@@ -49,7 +49,7 @@ def up(options: argparse.Namespace) -> int:
             urls = {name: service.url for name, service in cloud.started.items()}
             name, url = list(urls.items())[-1]
             print(f"{name} ready: {url}", flush=True)
-            print(hints(urls, host=options.host, port=options.port), flush=True)
+            print(hints(urls, host=options.host), flush=True)
             print(f"Ctrl-C ends all of it; the data stays in {cloud.data.path}", flush=True)
             cloud.watch()
     except Ended:

@@ -5,17 +5,19 @@ import shutil
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from devcloud.ports import LOOPBACK, authority, own_address, reachable
 
 EXAMPLE = "busybox"
 
 
-def hints(urls: Mapping[str, str], *, host: str, port: int) -> str:
+def hints(urls: Mapping[str, str], *, host: str) -> str:
     """Return the lines for what is up: push with Docker or without, and look at Glance."""
     lines: list[str] = []
     if "registry" in urls:
-        name = f"{authority(reachable(host), port)}/{EXAMPLE}"
+        registry = urlsplit(urls["registry"])
+        name = f"{registry.netloc}/{EXAMPLE}"
         lines += [
             "Push an image with Docker (or podman: then add --tls-verify=false to the push):",
             f"  docker pull {EXAMPLE}",
@@ -25,10 +27,10 @@ def hints(urls: Mapping[str, str], *, host: str, port: int) -> str:
             f"  skopeo copy --dest-tls-verify=false docker://{EXAMPLE} docker://{name}",
         ]
         if reachable(host) != host:
-            elsewhere = authority(own_address() or host, port)
+            elsewhere = authority(own_address() or host, registry.port or 80)
             lines.append(f'Engines on other machines need {elsewhere} in "insecure-registries".')
         elif host not in {LOOPBACK, "localhost", "::1"}:
-            lines.append(f'Engines need {authority(host, port)} in "insecure-registries".')
+            lines.append(f'Engines need {registry.netloc} in "insecure-registries".')
     if "glance" in urls:
         lines += [
             "See what Glance has:",
