@@ -82,6 +82,11 @@ def part_id(session_id: str, number: int) -> str:
     return str(uuid.uuid5(uuid.UUID(session_id), str(number)))
 
 
+def composed_id(session_id: str) -> str:
+    """Return the id of the blob that a session's parts become where its own image holds the first chunk."""
+    return str(uuid.uuid5(uuid.UUID(session_id), "composed"))
+
+
 def fate_id(image_id: str, round_number: str) -> str:
     """Return the id under which the fate of a condemned blob is decided, once for each round."""
     return str(uuid.uuid5(uuid.UUID(image_id), f"fate:{round_number}"))

@@ -153,15 +153,11 @@ class ManifestWriter:
             try:
                 self._check_references(repository, manifest)  # 5
                 # A marker whose image is not active yet leads nowhere: so it can come before the commit.
-                if manifest.subject is not None:
-                    self._finder.mark(referrers_key(repository, manifest.subject.digest), image_id)
-                marked = self._finder.foreign(digest)
-                if marked:
-                    self._finder.mark(digest_key(digest), image_id)
-                image = self._commit(image_id, manifest.body)
+                marked = self._mark(repository, manifest, digest, image_id)
             except (RegistryError, GlanceError):
                 self._delete_if_there(image_id)
                 raise
+            image = self._commit(image_id, manifest.body)
             if image is not None:
                 if not marked and image.hash_algorithm != digest.algorithm:
                     self._finder.mark(digest_key(digest), image_id)
@@ -170,11 +166,24 @@ class ManifestWriter:
             self._delete_if_there(image_id)
         raise Unavailable(f"{repository}@{digest}: Glance did not keep the manifest")
 
+    def _mark(self, repository: RepositoryName, manifest: Manifest, digest: Digest, image_id: str) -> bool:
+        """Write the index markers of a manifest; return whether one for its digest was among them."""
+        if manifest.subject is not None:
+            self._finder.mark(referrers_key(repository, manifest.subject.digest), image_id)
+        foreign = self._finder.foreign(digest)
+        if foreign:
+            self._finder.mark(digest_key(digest), image_id)
+        return foreign
+
     def _commit(self, image_id: str, body: bytes) -> GlanceImage | None:
         """Put the data (6) and read back (8) what Glance then has: its 204 proves nothing.
 
         Returns:
             The image, active with these bytes; ``None`` if it is of no more use.
+
+        Raises:
+            GlanceUnavailable: It can't be known whether the manifest is stored. It is left as it is, since others
+                may have seen it and have yielded to it; repeating the push finishes it.
         """
         for _ in range(_COMMITS):
             try:

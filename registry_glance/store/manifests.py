@@ -19,7 +19,7 @@ from registry_glance.registry.ports import Referrer, StoredManifest
 from registry_glance.store.contents import ContentMismatch, Contents
 from registry_glance.store.finder import Finder, digest_key, referrers_key
 from registry_glance.store.images import GlanceImage, ImageNotFound, ImageService
-from registry_glance.store.layout import MEDIA_TYPE, in_repository, subject_of
+from registry_glance.store.layout import MEDIA_TYPE, in_repository, subject_of, tag_of
 from registry_glance.store.manifest_finder import ManifestFinder
 from registry_glance.store.manifest_writer import ManifestWriter
 from registry_glance.store.tags import TagHolders
@@ -98,6 +98,10 @@ class GlanceManifests:
         if not records:
             raise ManifestUnknown(f"{repository}@{reference}")
         self._manifests.forget(repository, reference)
+        for record in records:
+            if named := tag_of(record):
+                # A push that died may have left an older holder of the name: it must not come back.
+                self._holders.settle(*named)
         for record in records:
             with contextlib.suppress(ImageNotFound):
                 self._images.delete(record.id)

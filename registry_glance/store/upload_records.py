@@ -25,6 +25,7 @@ from registry_glance.store.layout import (
     UPLOAD_SESSION,
     Ownership,
     Record,
+    composed_id,
     epoch_us,
     is_record,
     part_id,
@@ -63,7 +64,7 @@ class UploadRecords:
         self._sleep = sleep
 
     def session_image(self, repository: RepositoryName, session_id: str) -> GlanceImage:
-        """Return a session's own image: a session's, or already the blob that it became.
+        """Return a session's own image, or the blob that the session became.
 
         Raises:
             BlobUploadUnknown: It is no session of this repository, or it is over.
@@ -71,7 +72,7 @@ class UploadRecords:
         unknown = BlobUploadUnknown(session_id[:64])
         if not _is_uuid(session_id):
             raise unknown
-        image = self.settled(session_id)
+        image = self.settled(session_id) or self._composed(session_id)
         if (
             image is None
             or not self._ownership.owns(image)
@@ -154,15 +155,14 @@ class UploadRecords:
 
     def drop(self, session: UploadSession) -> None:
         """Delete what a session stored; what a crash leaves behind here is the collector's."""
-        try:
-            image = self._images.get(session.id)
-        except ImageNotFound:
-            return
-        # Not if it has become a blob meanwhile: others may count on that.
-        if is_record(image, Record.SESSION) and self.delete_if_there(image.id):
-            numbers = itertools.count(1)
-            while self.delete_if_there(part_id(session.id, next(numbers))):
-                continue
+        for image_id in (session.id, composed_id(session.id)):
+            with contextlib.suppress(ImageNotFound):
+                # Not if it has become a blob meanwhile: others may count on that.
+                if is_record(self._images.get(image_id), Record.SESSION):
+                    self._images.delete(image_id)
+        numbers = itertools.count(1)
+        while self.delete_if_there(part_id(session.id, next(numbers))):
+            continue
 
     def delete_if_there(self, image_id: str) -> bool:
         """Delete an image; return whether it was there."""
@@ -170,6 +170,11 @@ class UploadRecords:
             self._images.delete(image_id)
             return True
         return False
+
+    def _composed(self, session_id: str) -> GlanceImage | None:
+        """Return the blob that a session's parts became in an image of its own; ``None`` if they did not."""
+        image = self.settled(composed_id(session_id))
+        return image if image is not None and is_record(image, Record.BLOB) else None
 
     def _is_complete_part(self, image: GlanceImage, session_id: str) -> bool:
         return (

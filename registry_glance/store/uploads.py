@@ -29,6 +29,7 @@ from registry_glance.store.layout import (
     Ownership,
     Record,
     blob_properties,
+    composed_id,
     is_complete_blob,
     is_record,
     native_digest,
@@ -85,12 +86,12 @@ class GlanceUploads:
         """See ``UploadStore.resume``."""
         image = self._records.session_image(repository, session_id)
         if is_record(image, Record.BLOB):
-            return UploadSession(id=image.id, repository=repository, finished=True)
+            return UploadSession(id=session_id, repository=repository, finished=True)
         if position is None or not self._records.confirms(image, position):
             position = self._records.find_position(image)
         alone = image.active and position.parts == 0
         return UploadSession(
-            id=image.id,
+            id=session_id,
             repository=repository,
             position=position,
             content=native_digest(image) if alone else None,
@@ -175,7 +176,7 @@ class GlanceUploads:
             try:
                 self._images.put_data(session.id, verified(chunk.content, digest), size=chunk.size)
             except ImageConflict:
-                return self._finished_by_another(session, digest)
+                return self._finished_by_another(session.id, digest)
             except ImageNotFound as exc:
                 raise BlobUploadUnknown(session.id) from exc
         return self._seal(session.id, digest, self._native_digest_of_stored(session.id))
@@ -201,24 +202,27 @@ class GlanceUploads:
         sources = [*([image.id] if image.active else []), *(part.id for part in parts)]
         content = itertools.chain.from_iterable(self._data(source) for source in sources)
         # Where the first chunk took the session's own image, the blob gets one of its own.
-        target = self._new_blob_image(digest) if image.active else session.id
+        target = self._open_composed(session) if image.active else session.id
         try:
             with self._limit.hold(2):
                 self._images.put_data(target, verified(content, digest), size=session.position.offset)
+            blob = self._seal(target, digest, self._native_digest_of_stored(target))
         except ImageConflict:
-            return self._finished_by_another(session, digest)
-        except DigestInvalid:
-            self._records.delete_if_there(target)
-            raise
-        blob = self._seal(target, digest, self._native_digest_of_stored(target))
+            blob = self._finished_by_another(target, digest)
         for leftover in sources:
             self._records.delete_if_there(leftover)
         return blob
 
-    def _new_blob_image(self, digest: Digest) -> str:
-        return self._images.create(
-            new_id(), hidden=self._ownership.hide, properties=blob_properties(digest)
-        ).id
+    def _open_composed(self, session: UploadSession) -> str:
+        """Create the image that the parts are composed into, or take over one that was left without data."""
+        image_id = composed_id(session.id)
+        with contextlib.suppress(ImageConflict):
+            self._images.create(
+                image_id,
+                hidden=self._ownership.hide,
+                properties=session_properties(session.repository),
+            )
+        return image_id
 
     def _native_digest_of_stored(self, image_id: str) -> Digest | None:
         """Return what Glance computed of data that was just stored; that Glance took it proves nothing yet."""
@@ -244,21 +248,22 @@ class GlanceUploads:
 
     def _finished(self, session: UploadSession, digest: Digest) -> Blob:
         """Answer a repeated end of an upload, whose first answer was lost."""
-        image = self._images.get(session.id)
+        image = self._records.session_image(session.repository, session.id)
         if not is_complete_blob(image, digest):
             raise BlobUploadUnknown(session.id)
         return self._blobs.remember(digest, image)
 
-    def _finished_by_another(self, session: UploadSession, digest: Digest) -> Blob:
-        """Answer an end of an upload that met another one on the same session."""
-        image = self._records.settled(session.id)
-        if image is None:
-            raise BlobUploadUnknown(session.id)
+    def _finished_by_another(self, image_id: str, digest: Digest) -> Blob:
+        """Answer an end of an upload that met another one, or the leftovers of one, on the same image."""
+        image = self._records.settled(image_id)
+        if image is None or not self._ownership.owns(image):
+            raise BlobUploadUnknown(f"upload image {image_id} went away")
         if is_complete_blob(image, digest):
             return self._blobs.remember(digest, image)
-        if image.active and native_digest(image) == digest:
-            return self._seal(image.id, digest, digest)
-        raise Unavailable(f"upload {session.id} is being finished by another request")
+        if image.active and is_record(image, Record.SESSION):
+            verify(self._data(image.id) if image.size else (), digest)
+            return self._seal(image.id, digest, native_digest(image))
+        raise Unavailable(f"upload image {image_id} is being written by another request")
 
     def _data(self, image_id: str) -> Iterator[bytes]:
         with contextlib.closing(self._images.get_data(image_id)) as stream:
