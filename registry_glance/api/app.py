@@ -52,8 +52,9 @@ def create_app(open_registry: Callable[[], Registry], *, chunk_min_length: int) 
     def name_the_protocol(response: Response) -> Response:
         response.headers["Docker-Distribution-API-Version"] = "registry/2.0"
         response.headers["X-Content-Type-Options"] = "nosniff"
-        if response.content_length == 0 and request.method != "HEAD":
-            del response.headers["Content-Type"]
+        if response.status_code in (201, 202, 204):
+            # Without content there is nothing to name the type of.
+            response.headers.pop("Content-Type", None)
         return response
 
     @app.errorhandler(RegistryError)

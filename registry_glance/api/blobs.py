@@ -27,17 +27,19 @@ def routes(open_registry: Callable[[], Registry]) -> Blueprint:
     def pull_blob(name: str, digest: str) -> Response:
         RepositoryName(name)
         blobs = open_registry().blobs
-        if request.method == "HEAD":
-            # A client that finds a blob here will not upload it: so it must be one that stays.
-            return _respond(blobs.claim(Digest.parse(digest)), 200, None)
-        blob = blobs.find(Digest.parse(digest))
-        if request.if_none_match.contains(str(blob.digest)):
+        wanted = Digest.parse(digest)
+        # A client that finds a blob with HEAD will not upload it: so it must be one that stays.
+        blob = blobs.claim(wanted) if request.method == "HEAD" else blobs.find(wanted)
+        if request.if_none_match.contains_weak(str(blob.digest)):
             return _respond(blob, 304, None)
-        wanted = request.headers.get("Range")
-        if request.if_range.etag not in (None, str(blob.digest)):
-            wanted = None
+        if request.method == "HEAD":
+            return _respond(blob, 200, None)
+        wanted_range = request.headers.get("Range")
+        # RFC 9110, section 13.1.5: compared strongly; no date is ever sent, so none matches.
+        if request.headers.get("If-Range") not in (None, f'"{blob.digest}"'):
+            wanted_range = None
         try:
-            part = wire.parse_range(wanted, blob.size)
+            part = wire.parse_range(wanted_range, blob.size)
         except RangeInvalid as error:
             response = wire.error_response(error)
             response.headers["Content-Range"] = f"bytes */{blob.size}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from urllib.parse import urlencode
 
@@ -9,9 +10,15 @@ from flask import Blueprint, Response, request
 
 from registry_glance.api import wire
 from registry_glance.registry.digests import Digest
-from registry_glance.registry.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid, RangeInvalid
+from registry_glance.registry.errors import (
+    BlobUnknown,
+    BlobUploadUnknown,
+    DigestInvalid,
+    RangeInvalid,
+    RegistryError,
+)
 from registry_glance.registry.names import RepositoryName
-from registry_glance.registry.ports import Blob, Registry
+from registry_glance.registry.ports import Blob, Registry, UploadStore
 from registry_glance.registry.uploads import UploadPosition, UploadSession
 
 
@@ -39,12 +46,9 @@ def routes(open_registry: Callable[[], Registry], chunk_min_length: int) -> Blue
                 return _created(repository, registry.blobs.claim(Digest.parse(mount)))
             except BlobUnknown:
                 digest = None
-        wanted = None if digest is None else Digest.parse(digest)
-        session = registry.uploads.begin(repository)
-        if wanted is not None:
-            chunk = wire.request_chunk(request)
-            return _created(repository, registry.uploads.finish(session, wanted, chunk))
-        response = _accepted(session, 202)
+        if digest is not None:
+            return _created(repository, _upload_whole(registry.uploads, repository, Digest.parse(digest)))
+        response = _accepted(registry.uploads.begin(repository), 202)
         response.headers["OCI-Chunk-Min-Length"] = str(chunk_min_length)
         return response
 
@@ -73,7 +77,7 @@ def routes(open_registry: Callable[[], Registry], chunk_min_length: int) -> Blue
         digest = Digest.parse(text)
         session = uploads.resume(repository, session_id, _position())
         try:
-            chunk = None if request.content_length == 0 else wire.request_chunk(request)
+            chunk = wire.request_chunk(request) if wire.has_body(request) else None
             return _created(repository, uploads.finish(session, digest, chunk))
         except RangeInvalid as error:
             return _out_of_order(error, uploads.resume(repository, session_id, None))
@@ -85,6 +89,18 @@ def routes(open_registry: Callable[[], Registry], chunk_min_length: int) -> Blue
         return Response(status=204)
 
     return blueprint
+
+
+def _upload_whole(uploads: UploadStore, repository: RepositoryName, digest: Digest) -> Blob:
+    """Store a blob from a single POST; nobody is told of the session, so it ends here in any case."""
+    chunk = wire.request_chunk(request)
+    session = uploads.begin(repository)
+    try:
+        return uploads.finish(session, digest, chunk)
+    except RegistryError:
+        with contextlib.suppress(RegistryError):
+            uploads.cancel(session)
+        raise
 
 
 def _open(session: UploadSession) -> UploadSession:

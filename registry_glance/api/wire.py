@@ -49,7 +49,7 @@ STATUSES: Final[dict[type[RegistryError], int]] = {
 }
 """The HTTP status of each error: the specification's, and those of Docker's registry where it is silent."""
 
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_RANGE = re.compile(r"bytes=([0-9]{0,20})-([0-9]{0,20})")
 
 
 def error_response(error: RegistryError, status: int | None = None) -> Response:
@@ -64,6 +64,11 @@ def error_response(error: RegistryError, status: int | None = None) -> Response:
     if response.status_code in (429, 503):
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
+
+
+def has_body(request: Request) -> bool:
+    """Whether a request has a body, of known or unknown length."""
+    return bool(request.content_length) or "Transfer-Encoding" in request.headers
 
 
 def request_chunk(request: Request) -> Chunk:
