@@ -1,0 +1,1 @@
+"""Test doubles: a Glance in memory, and a wrapper that counts calls."""
