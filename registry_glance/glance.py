@@ -5,11 +5,12 @@ Source: Image service API v2, https://docs.openstack.org/api-ref/image/v2/.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import requests
@@ -89,6 +90,16 @@ class GlanceImages:
         self._page_size = page_size
         self._version: str | None = None
 
+    def project_id(self) -> str | None:
+        """Return the project of the credential; ``None`` for a Glance without Keystone.
+
+        Raises:
+            NotAuthenticated: Keystone refuses the credential.
+            GlanceUnavailable: Keystone did not answer.
+        """
+        with _told_apart("project of the credential"):
+            return self._client.get_project_id()
+
     def create(
         self,
         image_id: str,
@@ -115,7 +126,7 @@ class GlanceImages:
         def attempt() -> GlanceImage:
             nonlocal unsettled
             try:
-                return _read_image(self._call("POST", "/images", json=document).json())
+                return _parse(self._call("POST", "/images", json=document), _read_image)
             except GlanceUnavailable:
                 unsettled = True
                 raise
@@ -123,7 +134,10 @@ class GlanceImages:
                 if not unsettled:
                     raise
             # An earlier attempt may have been ours that was cut off: look whether it was.
-            image = self._get_once(image_id)
+            try:
+                image = self._get_once(image_id)
+            except ImageNotFound as exc:
+                raise ImageConflict(f"image {image_id} is another project's") from exc
             if (image.name, dict(image.properties)) != (name, dict(properties)):
                 raise ImageConflict(f"image {image_id} was created by somebody else")
             return image
@@ -198,7 +212,7 @@ class GlanceImages:
                 data=json.dumps(changes),
                 headers={"Content-Type": _PATCH_TYPE},
             )
-            return _read_image(response.json())
+            return _parse(response, _read_image)
 
         return self._repeat(attempt)
 
@@ -225,15 +239,22 @@ class GlanceImages:
 
     def put_data(self, image_id: str, data: Iterable[bytes], *, size: int | None = None) -> None:
         """See ``ImageService.put_data``."""
-        source = _Source(data)
-        headers = {"Content-Type": "application/octet-stream"}
+        source = _Source(data, size)
+        body: object = source if size is None else _SizedSource(source, size)
+        if size == 0:
+            # requests would send nothing without looking, and the data's own error would go unseen.
+            body = b"".join(source)
         try:
             self._call(
                 "PUT",
                 f"/images/{image_id}/file",
-                data=source if size is None else _SizedSource(source, size),
-                headers=headers,
+                data=body,
+                headers={"Content-Type": "application/octet-stream"},
             )
+        except _Gone:
+            # Glance answers so also to the loser of a race: then the image is there.
+            self.get(image_id)
+            raise ImageConflict(f"image {image_id} is being written by another request") from None
         except Exception:
             # requests wraps some errors of the body; what the body raised is what matters.
             if source.error is not None:
@@ -257,41 +278,45 @@ class GlanceImages:
                 raise GlanceUnavailable(f"Glance ignored the range of image {image_id}")
             return response
 
-        return DataStream(self._repeat(attempt), image_id)
+        try:
+            return DataStream(self._repeat(attempt), image_id)
+        except GlanceUnavailable:
+            # Glance answers 500 to a range of an image without data.
+            if "Range" in headers and not self.get(image_id).active:
+                raise ImageNotFound(f"image {image_id} has no data") from None
+            raise
 
     def _get_once(self, image_id: str) -> GlanceImage:
-        return _read_image(self._call("GET", f"/images/{image_id}").json())
+        return _parse(self._call("GET", f"/images/{image_id}"), _read_image)
 
     def _pages(self, query: Mapping[str, str]) -> Iterator[GlanceImage]:
-        marker: str | None = None
+        images, more = self._repeat(functools.partial(self._page, query, None))
         while True:
-            page = self._repeat(functools.partial(self._page, query, marker))
-            images = [_read_image(document) for document in page["images"]]
             yield from images
-            if not images or "next" not in page:
+            if not images or not more:
                 return
-            marker = images[-1].id
+            images, more = self._page_after(query, images)
 
-    def _page(self, query: Mapping[str, str], marker: str | None) -> dict[str, Any]:
+    def _page_after(
+        self, query: Mapping[str, str], images: Sequence[GlanceImage]
+    ) -> tuple[Sequence[GlanceImage], bool]:
+        """Return the next page; Glance refuses a marker that was deleted meanwhile, so an earlier one is named then."""
+        for image in reversed(images):
+            with contextlib.suppress(RequestRejected):
+                return self._repeat(functools.partial(self._page, query, image.id))
+        raise GlanceUnavailable("every image of a page was deleted while the list was read")
+
+    def _page(self, query: Mapping[str, str], marker: str | None) -> tuple[Sequence[GlanceImage], bool]:
+        """Return the images after a marker, and whether there are more."""
         params = dict(query) if marker is None else {**query, "marker": marker}
-        document: dict[str, Any] = self._call("GET", "/images", params=params).json()
-        return document
+        return _parse(self._call("GET", "/images", params=params), _read_page)
 
     def _call(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """Make one call and turn every failure into one of the ``GlanceError`` classes."""
-        try:
+        with _told_apart(f"{method} {path}"):
             response: requests.Response = self._client.request(
                 self._versioned(path), method, raise_exc=False, timeout=self._timeout_s, **arguments
             )
-        except (ksa_exceptions.Unauthorized, ksa_exceptions.AuthorizationFailure) as exc:
-            raise NotAuthenticated(f"{method} {path}: Keystone refuses the credential") from exc
-        except (
-            ksa_exceptions.ClientException,
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            OSError,
-        ) as exc:
-            raise GlanceUnavailable(f"{method} {path}: {type(exc).__name__}: {exc}") from exc
         if response.status_code < 400:
             return response
         reason = f"{method} {path}: {response.status_code} {_reason(response)}"
@@ -305,14 +330,16 @@ class GlanceImages:
             self._version = "" if endpoint.rstrip("/").endswith("/v2") else "/v2"
         return self._version + path
 
-    @staticmethod
-    def _repeat(attempt: Callable[[], Result]) -> Result:
-        """Make a call that may be repeated, again while Glance is unavailable."""
+    def _repeat(self, attempt: Callable[[], Result]) -> Result:
+        """Make a call that may be repeated, again while Glance is unavailable; a silent Glance gets one chance."""
+        deadline = time.monotonic() + self._timeout_s
         for number in range(1, _ATTEMPTS):
             try:
                 return attempt()
             except GlanceUnavailable as exc:
                 LOG.warning("attempt %d of %d failed: %s", number, _ATTEMPTS, exc)
+                if time.monotonic() + _PAUSES_S[number - 1] >= deadline:
+                    raise
                 time.sleep(_PAUSES_S[number - 1])
         return attempt()
 
@@ -344,24 +371,41 @@ class DataStream:
 
 
 class _Source:
-    """A request body that can be sent once, and remembers the error which its content raised."""
+    """A request body that can be sent once, is as long as it said, and remembers the error that it raised.
 
-    def __init__(self, content: Iterable[bytes]) -> None:
+    Args:
+        content: The data.
+        size: Of it, in bytes, if that was said: Glance would take what is beyond for the next request.
+    """
+
+    def __init__(self, content: Iterable[bytes], size: int | None) -> None:
         self._content = content
+        self._size = size
         self._begun = False
         self.error: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            if self._begun:
-                # keystoneauth repeats a request after a 401; half a body must never become an image.
-                raise GlanceUnavailable("the data can't be sent a second time")
-            self._begun = True
-            # An empty piece would end a chunked body.
-            yield from (piece for piece in self._content if piece)
+            yield from self._pieces()
         except Exception as exc:
             self.error = exc
             raise
+
+    def _pieces(self) -> Iterator[bytes]:
+        if self._begun:
+            # keystoneauth repeats a request after a 401; half a body must never become an image.
+            raise GlanceUnavailable("the data can't be sent a second time")
+        self._begun = True
+        sent = 0
+        for piece in self._content:
+            sent += len(piece)
+            if self._size is not None and sent > self._size:
+                raise RequestRejected(f"more data than the {self._size} bytes that were announced")
+            # An empty piece would end a chunked body.
+            if piece:
+                yield piece
+        if self._size is not None and sent < self._size:
+            raise RequestRejected(f"{sent} bytes of data, {self._size} were announced")
 
 
 class _SizedSource:
@@ -376,6 +420,38 @@ class _SizedSource:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._source)
+
+
+@contextlib.contextmanager
+def _told_apart(what: str) -> Iterator[None]:
+    """Turn the errors of the wire, and of authentication on the way, into ``GlanceError`` classes."""
+    try:
+        yield
+    except (ksa_exceptions.Unauthorized, ksa_exceptions.AuthorizationFailure) as exc:
+        raise NotAuthenticated(f"{what}: Keystone refuses the credential") from exc
+    except (
+        ksa_exceptions.ClientException,
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        OSError,
+    ) as exc:
+        raise GlanceUnavailable(f"{what}: {type(exc).__name__}: {exc}") from exc
+
+
+class _Gone(ImageNotFound):
+    """Glance says 410."""
+
+
+def _parse(response: requests.Response, read: Callable[[Any], Result]) -> Result:
+    """Read the JSON of an answer; what is none of Glance's (a proxy's page) counts as no answer."""
+    try:
+        return read(response.json())
+    except (ValueError, KeyError, TypeError) as exc:
+        raise GlanceUnavailable(f"{response.url.partition('?')[0]} answered what Glance does not") from exc
+
+
+def _read_page(document: Mapping[str, Any]) -> tuple[Sequence[GlanceImage], bool]:
+    return [_read_image(image) for image in document["images"]], "next" in document
 
 
 def _read_image(document: Mapping[str, Any]) -> GlanceImage:
@@ -405,18 +481,21 @@ def _pointer(key: str) -> str:
 
 def _reason(response: requests.Response) -> str:
     """The first words of an error body, without markup; never a header, so never a token."""
-    text = response.content[:2048].decode(errors="replace")
+    try:
+        text = response.content[:2048].decode(errors="replace")
+    except (requests.RequestException, OSError):
+        return ""
     return " ".join(part for part in text.replace("<", " <").split() if part[0] != "<")[:200]
 
 
 def _error_class(status: int) -> type[Exception]:
-    if status >= 500 or status == 408:
+    if status >= 500 or status in (408, 429):
         return GlanceUnavailable
     return {
         401: NotAuthenticated,
         403: NotPermitted,
         404: ImageNotFound,
         409: ImageConflict,
-        410: ImageNotFound,
+        410: _Gone,
         413: QuotaExceeded,
     }.get(status, RequestRejected)

@@ -17,6 +17,7 @@ from registry_glance.glance import GlanceImages
 from registry_glance.registry.ports import Registry
 from registry_glance.settings import Settings, defaults_from_2013, read_settings
 from registry_glance.store.assembly import CallerMemory, SharedState, open_registry
+from registry_glance.store.translation import registry_errors
 
 GROUP: Final = "glance"
 
@@ -73,9 +74,11 @@ def make_application(conf: cfg.ConfigOpts) -> Flask:
     memory = CallerMemory()
 
     def for_this_request() -> Registry:
+        with registry_errors():
+            project = images.project_id()
         return open_registry(
             images,
-            project=client.get_project_id(),
+            project=project,
             options=settings.store,
             shared=shared,
             memory=memory,

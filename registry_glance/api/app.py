@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
 
 from registry_glance.api import blobs, manifests, search, uploads, wire
-from registry_glance.registry.errors import RegistryError, Unsupported
+from registry_glance.registry.errors import NameInvalid, RegistryError, Unsupported
 from registry_glance.registry.ports import Registry
 
 LOG = logging.getLogger(__name__)
@@ -47,6 +47,13 @@ def create_app(open_registry: Callable[[], Registry], *, chunk_min_length: int) 
     @app.get("/v2")
     def version() -> Response:  # end-1
         return jsonify({})
+
+    @app.before_request
+    def refuse_encoded_slashes() -> None:
+        # WSGI decodes the path, and "a%2Fb" would be taken for another resource than the client and a proxy meant.
+        path = request.environ.get("RAW_URI", "").partition("?")[0]
+        if "%2f" in path.lower():
+            raise NameInvalid("an encoded slash")
 
     @app.after_request
     def name_the_protocol(response: Response) -> Response:

@@ -162,8 +162,8 @@ def page(request: Request, items: Sequence[str]) -> tuple[list[str], str | None]
         return rest, None
     if not (text.isascii() and text.isdigit()):
         raise PaginationNumberInvalid(repr(text[:32]))
-    # Slicing bounds the number; the digits are cut so that it stays a small one.
-    n = min(int(text[:9]), _MAX_PAGE) if len(text) < 10 else _MAX_PAGE
+    digits = text.lstrip("0")
+    n = _MAX_PAGE if len(digits) > len(str(_MAX_PAGE)) else min(int(digits or "0"), _MAX_PAGE)
     shown = rest[:n]
     if n == 0 or len(shown) == len(rest):
         return shown, None

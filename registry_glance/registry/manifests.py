@@ -164,6 +164,11 @@ def parse_manifest(body: bytes, content_type: str) -> Manifest:
     )
 
 
+def is_media_type(text: str) -> bool:
+    """Whether a text can be served as a Content-Type."""
+    return _MEDIA_TYPE.fullmatch(text) is not None
+
+
 def _read_object(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(
@@ -196,7 +201,7 @@ def _settle_media_type(document: Mapping[str, Any], content_type: str) -> str:
     if sent and inside and sent != inside.lower():
         raise ManifestInvalid(f"Content-Type is {_short(sent)}, mediaType is {_short(inside)}")
     if media_type := inside or sent:
-        if not _MEDIA_TYPE.fullmatch(media_type):
+        if not is_media_type(media_type):
             raise ManifestInvalid(f"{_short(media_type)} is no media type")
         return media_type
     return OCI_INDEX if "manifests" in document else OCI_MANIFEST

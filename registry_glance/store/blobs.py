@@ -27,9 +27,11 @@ from registry_glance.store.layout import (
     ROUND,
     Ownership,
     Record,
+    blob_properties,
     fate_id,
     is_complete_blob,
     is_record,
+    native_digest,
 )
 from registry_glance.store.memory import Remembered
 from registry_glance.store.references import References
@@ -165,10 +167,18 @@ class GlanceBlobs:
             every: All copies; otherwise those of the first look-up that finds one.
         """
         copies: dict[str, GlanceImage] = {}
+        strays: dict[str, GlanceImage] = {}
         for group in self._finder.groups(digest):
             copies |= {image.id: image for image in group if is_complete_blob(image, digest)}
+            strays |= {image.id: image for image in group if _is_stray(image, digest)}
             if copies and not every:
                 break
+        if not copies:
+            # The end of an upload was undone by somebody else's PATCH, which wrote back what it had read before.
+            for stray in strays.values():
+                sealed = self._images.update(stray.id, set_properties=blob_properties(digest))
+                if is_complete_blob(sealed, digest):
+                    copies[sealed.id] = sealed
         return sorted(
             copies.values(),
             key=lambda image: (CONDEMNED in image.properties, image.created_at, image.id),
@@ -214,6 +224,11 @@ class GlanceBlobs:
                 continue
         if copy.hash_algorithm != digest.algorithm:
             self._finder.unmark(digest_key(digest), copy.id)
+
+
+def _is_stray(image: GlanceImage, digest: Digest) -> bool:
+    """Whether an image is a session's with just this content, by Glance's own hash."""
+    return image.active and is_record(image, Record.SESSION) and native_digest(image) == digest
 
 
 class _BlobStream:

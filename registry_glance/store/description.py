@@ -78,5 +78,11 @@ def _json(value: Mapping[str, str] | tuple[str, ...]) -> str:
 
 
 def _readable(properties: Mapping[str, str]) -> dict[str, str]:
-    texts = {key: value.encode("ascii", "backslashreplace").decode() for key, value in properties.items()}
+    texts = {key: "".join(map(_printable, value)) for key, value in properties.items()}
     return {key: text for key, text in texts.items() if 0 < len(text) <= _MAX_CHARACTERS}
+
+
+def _printable(character: str) -> str:
+    if character.isascii() and character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode()

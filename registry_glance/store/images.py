@@ -151,7 +151,7 @@ class ImageService(Protocol):
         owner: str | None = None,
         properties: Mapping[str, str] | None = None,
     ) -> Iterator[GlanceImage]:
-        """Yield the images that fit every filter given, newest first, in any status, page by page.
+        """Yield the images that fit every filter given, in any status, page by page; without ``ids`` newest first.
 
         Only images of container format ``docker`` are listed. Glance's database may compare without
         case and trailing spaces, and images of others (public, shared) are in the list: callers compare
@@ -191,14 +191,16 @@ class ImageService(Protocol):
 
         Raises:
             ImageNotFound: There is none (any more).
+            NotPermitted: It is readable, but another's.
         """
 
     def put_data(self, image_id: str, data: Iterable[bytes], *, size: int | None = None) -> None:
         """Stream the data of a queued image; it is active afterwards.
 
         Of several callers at most one succeeds. When this raises, nothing has become visible, unless it raises
-        ``GlanceUnavailable``: then look. An error that ``data`` raises breaks the upload off, puts the image
-        back to queued, and comes out unchanged. Never repeated by itself: ``data`` can be read once.
+        ``GlanceUnavailable``: then look. An error that ``data`` raises breaks the upload off and comes out unchanged;
+        Glance puts the image back to queued a moment later, and until then it may be in conflict with the next
+        upload. Never repeated by itself: ``data`` can be read once.
 
         Args:
             image_id: A queued image.
@@ -209,6 +211,8 @@ class ImageService(Protocol):
             ImageConflict: The image has data, or somebody else is uploading.
             ImageNotFound: The image went away, also in the middle.
             QuotaExceeded: It does not fit.
+            NotPermitted: The image is readable, but another's.
+            RequestRejected: ``data`` is not as long as ``size`` said.
         """
 
     def get_data(self, image_id: str, *, start: int = 0, stop: int | None = None) -> ByteStream:
@@ -223,4 +227,5 @@ class ImageService(Protocol):
 
         Raises:
             ImageNotFound: There is no such image, or it has no data.
+            RequestRejected: ``start`` is beyond the end.
         """

@@ -42,6 +42,8 @@ INDEX_TARGET: Final = "docker_index_target"
 MAX_PROPERTY_BYTES: Final = 65_535
 """What a property value holds in Glance's database; longer ones are an internal error of Glance."""
 
+_CLOCK_SKEW_US: Final = 24 * 3600 * 1_000_000
+
 
 class Record(enum.StrEnum):
     """The kinds of record."""
@@ -174,12 +176,15 @@ def order_of(image: GlanceImage) -> int:
 def effective_order(image: GlanceImage) -> tuple[int, str]:
     """Return what decides between two holders of one name; the greater one holds it.
 
-    ``eff`` of the protocol: a record that was given its name by hand counts from the time of that hand.
+    ``eff`` of the protocol: a record that was given its name by hand counts from the time of that hand, and so does
+    one with an order that no clock can have given it.
     """
+    by_hand = epoch_us(image.updated_at) + 999_999
     own_name = f"{image.properties.get(REPOSITORY)}:{image.properties.get(TAG)}"
-    if own_name == image.name:
-        return order_of(image), image.id
-    return epoch_us(image.updated_at) + 999_999, image.id
+    order = order_of(image)
+    if own_name == image.name and order <= by_hand + _CLOCK_SKEW_US:
+        return order, image.id
+    return by_hand, image.id
 
 
 def epoch_us(timestamp: str) -> int:

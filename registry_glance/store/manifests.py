@@ -13,8 +13,8 @@ from registry_glance.registry.errors import (
     ManifestUnknown,
     NameUnknown,
 )
-from registry_glance.registry.manifests import Manifest, parse_manifest
-from registry_glance.registry.names import Reference, RepositoryName, Tag
+from registry_glance.registry.manifests import Manifest, is_media_type, parse_manifest
+from registry_glance.registry.names import Reference, RepositoryName, Tag, glance_name
 from registry_glance.registry.ports import Referrer, StoredManifest
 from registry_glance.store.contents import ContentMismatch, Contents
 from registry_glance.store.finder import Finder, digest_key, referrers_key
@@ -66,12 +66,13 @@ class GlanceManifests:
             try:
                 body = self._contents.read(image)
                 digest = reference if isinstance(reference, Digest) else self._contents.digest(image)
+                media_type = _media_type(image, body)
             except (ImageNotFound, ContentMismatch) as exc:
                 # Deleted between the look-up and the reading, or not what Glance hashed: look again.
                 LOG.warning("%s: reading image %s again: %s", repository, image.id, exc)
                 self._forget(repository, reference)
                 continue
-            return StoredManifest(digest=digest, media_type=_media_type(image, body), body=body)
+            return StoredManifest(digest=digest, media_type=media_type, body=body)
         raise ManifestUnknown(f"{repository}: {reference}")
 
     @registry_errors()
@@ -83,6 +84,9 @@ class GlanceManifests:
         tags: Collection[Tag],
     ) -> None:
         """See ``ManifestStore.put``."""
+        for tag in tags:
+            # All names are checked before any of them is written.
+            glance_name(repository, tag)
         if not tags:
             self._writer.put_untagged(repository, manifest, digest)
         for tag in tags:
@@ -162,4 +166,15 @@ class GlanceManifests:
 
 
 def _media_type(image: GlanceImage, body: bytes) -> str:
-    return image.properties.get(MEDIA_TYPE) or parse_manifest(body, "").media_type
+    """Return the Content-Type of a manifest: what the property says, unless a user wrote nonsense into it.
+
+    Raises:
+        ContentMismatch: Neither the property nor the bytes tell; it is no manifest.
+    """
+    stated = image.properties.get(MEDIA_TYPE, "")
+    if is_media_type(stated):
+        return stated
+    try:
+        return parse_manifest(body, "").media_type
+    except ManifestInvalid as exc:
+        raise ContentMismatch(f"image {image.id} holds no manifest") from exc

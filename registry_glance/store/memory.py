@@ -38,6 +38,8 @@ class Remembered(Generic[Key, Value]):
         """Remember a value; one that is heavier than the capacity is not kept."""
         with self._lock:
             self._drop(key)
+            if self._weigh(value) > self._capacity:
+                return
             self._values[key] = value
             self._weight += self._weigh(value)
             while self._weight > self._capacity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from registry_glance.registry.digests import Digest
@@ -24,8 +25,8 @@ class References:
         self._ownership = ownership
 
     def contain(self, digest: Digest) -> bool:
-        """Whether any manifest, also one that is only about to be stored, references a digest."""
-        return any(digest in self._of(image) for image in self._manifests())
+        """Whether any manifest, also one that is only about to be stored, references a digest, or may do so."""
+        return any(self._references(image, digest) for image in self._manifests())
 
     def _manifests(self) -> Iterator[GlanceImage]:
         # Visible, hidden, visible again: a tag that is demoted meanwhile can't slip through.
@@ -34,21 +35,17 @@ class References:
                 if is_manifest(image) and self._ownership.owns(image):
                     yield image
 
-    def _of(self, image: GlanceImage) -> frozenset[Digest]:
+    def _references(self, image: GlanceImage, digest: Digest) -> bool:
         references = references_of(image.properties)
         if references is not None:
-            return references
+            return digest in references
         if not image.active:
-            # A manifest too large to list its references, still on its way: its own check comes later.
-            return frozenset()
+            # A manifest with more references than a property holds is on its way, and only its data will name them.
+            return True
         try:
-            stream = self._images.get_data(image.id)
-        except ImageNotFound:
-            return frozenset()
-        try:
-            manifest = parse_manifest(b"".join(stream), image.properties.get(MEDIA_TYPE, ""))
-        except ManifestInvalid:
-            return frozenset()
-        finally:
-            stream.close()
-        return frozenset(manifest.blobs)
+            with contextlib.closing(self._images.get_data(image.id)) as stream:
+                manifest = parse_manifest(b"".join(stream), image.properties.get(MEDIA_TYPE, ""))
+        except (ImageNotFound, ManifestInvalid):
+            # Deleted meanwhile, or no manifest: it needs nothing.
+            return False
+        return digest in manifest.blobs

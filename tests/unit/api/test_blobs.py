@@ -55,7 +55,9 @@ def test_an_unknown_blob_is_told_as_such(client: FlaskClient, method: str) -> No
         assert_error(response, 404, "BLOB_UNKNOWN")
 
 
-def test_a_blob_is_known_by_the_digest_with_which_it_was_pushed_and_by_glances_own(every_world: World) -> None:
+def test_a_blob_is_known_by_the_digest_with_which_it_was_pushed_and_by_glances_own(
+    every_world: World,
+) -> None:
     every_world.push_blob(LAYER, algorithm="sha512")
 
     glances_own = Digest.of(LAYER, every_world.glance.hash_algorithm)
@@ -68,7 +70,9 @@ def test_a_blob_is_known_by_the_digest_with_which_it_was_pushed_and_by_glances_o
 def test_a_client_that_has_the_blob_is_told_that_it_is_the_same(world: World, tag: str) -> None:
     digest = world.push_blob()
 
-    response = world.client.get(f"/v2/{REPOSITORY}/blobs/{digest}", headers={"If-None-Match": tag.format(digest)})
+    response = world.client.get(
+        f"/v2/{REPOSITORY}/blobs/{digest}", headers={"If-None-Match": tag.format(digest)}
+    )
 
     assert (response.status_code, response.data) == (304, b"")
     assert response.headers["ETag"] == f'"{digest}"'
@@ -168,7 +172,8 @@ def test_a_range_counts_only_if_the_validator_is_the_blobs(world: World, validat
     digest = world.push_blob()
 
     response = world.client.get(
-        f"/v2/{REPOSITORY}/blobs/{digest}", headers={"Range": "bytes=0-1", "If-Range": validator.format(digest)}
+        f"/v2/{REPOSITORY}/blobs/{digest}",
+        headers={"Range": "bytes=0-1", "If-Range": validator.format(digest)},
     )
 
     assert (response.status_code, response.data) == (status, LAYER[:2] if status == 206 else LAYER)

@@ -71,7 +71,9 @@ def test_post_alone_pushes_a_blob(every_world: World, content: bytes, algorithm:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("content", [LAYER, b""], ids=["small", "empty"])
-def test_post_and_put_push_a_blob(every_world: World, content: bytes, algorithm: str) -> None:  # end-4a, end-6
+def test_post_and_put_push_a_blob(
+    every_world: World, content: bytes, algorithm: str
+) -> None:  # end-4a, end-6
     digest = Digest.of(content, algorithm)
 
     response = every_world.client.put(f"{every_world.begin_upload()}&digest={digest}", data=content)
@@ -125,7 +127,9 @@ def test_chunks_leave_one_glance_image(world: World) -> None:
 def test_a_client_may_go_on_at_the_first_location(world: World) -> None:
     location, offset = world.begin_upload(), 0
     for chunk in (FIRST, SECOND, THIRD):
-        assert world.client.patch(location, data=chunk, headers=content_range(offset, chunk)).status_code == 202
+        assert (
+            world.client.patch(location, data=chunk, headers=content_range(offset, chunk)).status_code == 202
+        )
         offset += len(chunk)
 
     assert world.client.put(f"{location}&digest={Digest.of(WHOLE)}").status_code == 201
@@ -143,7 +147,14 @@ def test_a_client_may_build_the_url_itself(world: World) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["part=7&offset=3", "part=0&offset=999", "part=-1&offset=x", "part=&offset=", "offset=5", f"part={'9' * 30}&offset=1"],
+    [
+        "part=7&offset=3",
+        "part=0&offset=999",
+        "part=-1&offset=x",
+        "part=&offset=",
+        "offset=5",
+        f"part={'9' * 30}&offset=1",
+    ],
 )
 def test_a_place_that_is_not_the_sessions_is_not_believed(world: World, query: str) -> None:
     session = urlsplit(world.begin_upload()).path
@@ -167,10 +178,14 @@ def test_an_empty_chunk_changes_nothing(world: World) -> None:
     "start", [len(FIRST) + 1, len(FIRST) - 1, 10_000], ids=["a gap", "overlapping", "far beyond"]
 )
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-def test_a_chunk_out_of_order_is_refused_and_the_session_goes_on(world: World, method: str, start: int, sent: int) -> None:
+def test_a_chunk_out_of_order_is_refused_and_the_session_goes_on(
+    world: World, method: str, start: int, sent: int
+) -> None:
     location = world.begin_upload()
     if sent:
-        location = world.client.patch(location, data=FIRST, headers=content_range(0, FIRST)).headers["Location"]
+        location = world.client.patch(location, data=FIRST, headers=content_range(0, FIRST)).headers[
+            "Location"
+        ]
     before = world.state()
     url = f"{location}&digest={Digest.of(WHOLE)}"
 
@@ -193,9 +208,13 @@ def test_a_chunk_that_was_sent_already_is_refused(world: World) -> None:
     assert response.headers["Range"] == f"0-{len(FIRST) - 1}"
 
 
-@pytest.mark.parametrize("value", ["", "nonsense", "5-2", "-5", "0-", "0-1000", "bytes", "0-9,10-19", "9" * 1000])
+@pytest.mark.parametrize(
+    "value", ["", "nonsense", "5-2", "-5", "0-", "0-1000", "bytes", "0-9,10-19", "9" * 1000]
+)
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-def test_a_malformed_content_range_is_refused_and_the_session_goes_on(world: World, method: str, value: str) -> None:
+def test_a_malformed_content_range_is_refused_and_the_session_goes_on(
+    world: World, method: str, value: str
+) -> None:
     location = world.begin_upload()
     before = world.state()
 
@@ -340,7 +359,9 @@ def test_a_put_without_digest_is_refused_and_the_session_goes_on(world: World) -
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("way", ["POST", "PUT", "PATCH and PUT", "chunks"])
-def test_content_that_is_not_the_digests_never_becomes_visible(every_world: World, way: str, algorithm: str) -> None:
+def test_content_that_is_not_the_digests_never_becomes_visible(
+    every_world: World, way: str, algorithm: str
+) -> None:
     client, wrong = every_world.client, Digest.of(b"something else", algorithm)
     if way == "POST":
         response = client.post(f"{UPLOADS}?digest={wrong}", data=LAYER)
@@ -373,7 +394,9 @@ def test_a_cancelled_session_leaves_nothing(world: World) -> None:  # end-14 of 
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-def test_a_body_that_breaks_off_is_refused_and_the_session_stands_where_it_stood(world: World, method: str) -> None:
+def test_a_body_that_breaks_off_is_refused_and_the_session_stands_where_it_stood(
+    world: World, method: str
+) -> None:
     location = world.client.patch(world.begin_upload(), data=FIRST).headers["Location"]
     url = f"{location}&digest={Digest.of(FIRST + SECOND)}"
 

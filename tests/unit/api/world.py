@@ -47,7 +47,9 @@ class World:
 
         self.client: FlaskClient = create_app(registry, chunk_min_length=CHUNK_MIN_LENGTH).test_client()
 
-    def push_blob(self, content: bytes = LAYER, *, algorithm: str = "sha256", repository: str = REPOSITORY) -> Digest:
+    def push_blob(
+        self, content: bytes = LAYER, *, algorithm: str = "sha256", repository: str = REPOSITORY
+    ) -> Digest:
         """Push a blob in one request."""
         digest = Digest.of(content, algorithm)
         response = self.client.post(f"/v2/{repository}/blobs/uploads/?digest={digest}", data=content)

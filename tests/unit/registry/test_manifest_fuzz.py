@@ -78,7 +78,22 @@ ODDITIES: Final[tuple[Any, ...]] = (
     OCI_INDEX,
 )
 CONTENT_TYPES: Final = ("", OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, "application/json", "\x00", ";", "é")
-SNIPPETS: Final = (b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b"\\u", b"\xff", b"\0", b"NaN", b"1e999", b"-")
+SNIPPETS: Final = (
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b'"',
+    b",",
+    b":",
+    b"\\",
+    b"\\u",
+    b"\xff",
+    b"\0",
+    b"NaN",
+    b"1e999",
+    b"-",
+)
 
 
 def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
@@ -88,7 +103,13 @@ def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
         start = rng.randrange(len(changed) + 1)
         end = min(len(changed), start + rng.randint(0, 20))
         changed[start:end] = rng.choice(
-            [b"", rng.choice(SNIPPETS), rng.randbytes(3), bytes(changed[start:end]) * 2, b"[" * rng.randint(1, 1200)]
+            [
+                b"",
+                rng.choice(SNIPPETS),
+                rng.randbytes(3),
+                bytes(changed[start:end]) * 2,
+                b"[" * rng.randint(1, 1200),
+            ]
         )
     return bytes(changed)
 
@@ -103,7 +124,10 @@ def mutate_value(value: Any, rng: random.Random) -> Any:
         if choice < 0.1:
             return {other: item for other, item in value.items() if other != key}
         if choice < 0.2:
-            return {**value, rng.choice(["config", "layers", "manifests", "subject", "\ud800"]): rng.choice(ODDITIES)}
+            return {
+                **value,
+                rng.choice(["config", "layers", "manifests", "subject", "\ud800"]): rng.choice(ODDITIES),
+            }
         return {**value, key: mutate_value(value[key], rng)}
     position = rng.randrange(len(value))
     return [*value[:position], mutate_value(value[position], rng), *value[position + 1 :]]

@@ -187,7 +187,9 @@ def test_content_type_stands_in_for_a_missing_media_type(content_type: str) -> N
     assert parse_manifest(body, content_type).media_type == content_type
 
 
-@pytest.mark.parametrize(("document", "media_type"), [(image(mediaType=...), OCI_MANIFEST), (index(mediaType=...), OCI_INDEX)])
+@pytest.mark.parametrize(
+    ("document", "media_type"), [(image(mediaType=...), OCI_MANIFEST), (index(mediaType=...), OCI_INDEX)]
+)
 def test_without_any_type_the_fields_decide(document: dict[str, Any], media_type: str) -> None:
     assert parse_manifest(json.dumps(document).encode(), "").media_type == media_type
 
@@ -195,7 +197,10 @@ def test_without_any_type_the_fields_decide(document: dict[str, Any], media_type
 def test_unknown_media_type_is_kept_as_it_is() -> None:
     body = b'{"anything": ["at", "all"]}'
 
-    assert parse_manifest(body, "application/vnd.example.v9+json").media_type == "application/vnd.example.v9+json"
+    assert (
+        parse_manifest(body, "application/vnd.example.v9+json").media_type
+        == "application/vnd.example.v9+json"
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,7 +214,9 @@ def test_unknown_media_type_is_kept_as_it_is() -> None:
         (image(mediaType="application/vnd.example"), OCI_MANIFEST),
     ],
 )
-def test_content_type_that_contradicts_the_media_type_is_refused(document: dict[str, Any], content_type: str) -> None:
+def test_content_type_that_contradicts_the_media_type_is_refused(
+    document: dict[str, Any], content_type: str
+) -> None:
     refused(document, content_type)
 
 
@@ -326,9 +333,13 @@ def test_deep_nesting_is_refused(body: bytes) -> None:
     refused(body)
 
 
-@pytest.mark.parametrize("key", ["mediaType", "artifactType", "schemaVersion", "config", "layers", "annotations", "x"])
+@pytest.mark.parametrize(
+    "key", ["mediaType", "artifactType", "schemaVersion", "config", "layers", "annotations", "x"]
+)
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
-def test_nesting_at_the_limit_of_the_parser_is_refused_or_ignored(key: str, opening: bytes, closing: bytes) -> None:
+def test_nesting_at_the_limit_of_the_parser_is_refused_or_ignored(
+    key: str, opening: bytes, closing: bytes
+) -> None:
     """What can just be read must also be told in a message."""
     for depth in range(850, 1000):
         value = opening * depth + b"1" + closing * depth
@@ -358,7 +369,9 @@ def test_another_schema_version_than_2_is_refused(make: Any, version: Any) -> No
     refused(make(schemaVersion=version))
 
 
-@pytest.mark.parametrize("document", [image(config=...), image(config=None), image(layers=...), index(manifests=...)])
+@pytest.mark.parametrize(
+    "document", [image(config=...), image(config=None), image(layers=...), index(manifests=...)]
+)
 def test_manifest_without_its_parts_is_refused(document: dict[str, Any]) -> None:
     refused(document)
 
@@ -432,7 +445,9 @@ def test_a_size_that_is_no_integer_is_refused(size: bytes) -> None:
     refused(json.dumps(image()).encode().replace(b'"size": 7', b'"size": ' + size))
 
 
-@pytest.mark.parametrize("annotations", ["text", [], ["a"], {"a": 1}, {"a": None}, {"a": {"b": "c"}}, 1, True])
+@pytest.mark.parametrize(
+    "annotations", ["text", [], ["a"], {"a": 1}, {"a": None}, {"a": {"b": "c"}}, 1, True]
+)
 def test_annotations_that_are_not_text_by_text_are_refused(annotations: Any) -> None:
     refused(image(annotations=annotations))
 

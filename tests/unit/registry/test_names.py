@@ -19,7 +19,20 @@ DIGEST = f"sha256:{'a' * 64}"
 
 @pytest.mark.parametrize(
     "text",
-    ["a", "0", "hipache", "library/hipache", "a/b/c/d/e", "a.b", "a_b", "a__b", "a-b", "a---b", "1.2-3_4__5", "a" * 253],
+    [
+        "a",
+        "0",
+        "hipache",
+        "library/hipache",
+        "a/b/c/d/e",
+        "a.b",
+        "a_b",
+        "a__b",
+        "a-b",
+        "a---b",
+        "1.2-3_4__5",
+        "a" * 253,
+    ],
 )
 def test_repository_name_takes_what_the_grammar_allows(text: str) -> None:
     assert str(RepositoryName(text)) == text
@@ -97,7 +110,8 @@ def test_reference_without_a_colon_is_a_tag() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "error"), [("sha256:short", DigestInvalid), ("a:b", DigestInvalid), ("-a", TagInvalid), ("", TagInvalid)]
+    ("text", "error"),
+    [("sha256:short", DigestInvalid), ("a:b", DigestInvalid), ("-a", TagInvalid), ("", TagInvalid)],
 )
 def test_reference_refuses_what_is_neither(text: str, error: type[Exception]) -> None:
     with pytest.raises(error):
