@@ -47,7 +47,7 @@ def _serve(config_files: Sequence[str], log_level: str) -> int:
         conf(args=[], default_config_files=list(config_files), project="registry-glance")
         settings = read_settings(conf)
         load_client(conf, settings)
-    except (cfg.Error, ConfigurationError, ValueError) as exc:
+    except (cfg.Error, ConfigurationError, OSError, ValueError) as exc:
         print(f"registry-glance: {exc}", file=sys.stderr)
         return 2
     RegistryServer(settings, lambda: make_application(conf)).run()

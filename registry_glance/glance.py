@@ -251,14 +251,14 @@ class GlanceImages:
                 data=body,
                 headers={"Content-Type": "application/octet-stream"},
             )
-        except _Gone:
-            # Glance answers so also to the loser of a race: then the image is there.
-            self.get(image_id)
-            raise ImageConflict(f"image {image_id} is being written by another request") from None
-        except Exception:
+        except Exception as exc:
             # requests wraps some errors of the body; what the body raised is what matters.
             if source.error is not None:
                 raise source.error from None
+            if isinstance(exc, _Gone):
+                # Glance answers so also to the loser of a race: then the image is there.
+                self.get(image_id)
+                raise ImageConflict(f"image {image_id} is being written by another request") from exc
             raise
 
     def get_data(self, image_id: str, *, start: int = 0, stop: int | None = None) -> DataStream:

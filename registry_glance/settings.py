@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keystoneauth1 import loading
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from registry_glance.registry.digests import ALGORITHMS
 from registry_glance.store.assembly import StoreOptions
@@ -91,10 +91,10 @@ GLANCE_OPTIONS: Final = (
     ),
     cfg.ListOpt(
         "hash_algorithms",
+        item_type=types.String(choices=sorted(ALGORITHMS)),
         default=[],
         help="The values that hashing_algorithm has had in Glance's configuration while this registry stored in it. "
-        f"Empty: learn it from the images. Name them all if it was ever changed. Of use here: "
-        f"{', '.join(sorted(ALGORITHMS))}.",
+        "Empty: learn it from the images. Name them all if it was ever changed.",
     ),
 )
 
@@ -149,8 +149,16 @@ def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
 
 
 def read_settings(conf: cfg.ConfigOpts) -> Settings:
-    """Freeze what was read."""
+    """Freeze what was read.
+
+    Raises:
+        ValueError: Values that are right by themselves don't go together.
+    """
     registry, glance = conf.registry, conf.glance
+    if registry.threads <= registry.max_streams:
+        raise ValueError(
+            f"[registry] threads ({registry.threads}) must be more than max_streams ({registry.max_streams})"
+        )
     return Settings(
         host=str(registry.host),
         port=registry.port,

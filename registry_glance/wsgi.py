@@ -33,28 +33,26 @@ def load_client(conf: cfg.ConfigOpts, settings: Settings) -> adapter.Adapter:
         ConfigurationError: ``[glance]`` names no way to authenticate, or an incomplete one.
     """
     loading.register_auth_conf_options(conf, GROUP)
-    for option, value in defaults_from_2013(os.environ).items():
-        if option == "auth_type" and conf[GROUP].auth_type is None:
-            conf.set_default(option, value, group=GROUP)
-    auth_type = conf[GROUP].auth_type
+    defaults = defaults_from_2013(os.environ) if conf[GROUP].auth_type is None else {}
+    auth_type = conf[GROUP].auth_type or defaults.pop("auth_type", None)
     if not auth_type:
         raise ConfigurationError(
             "[glance] auth_type is not set: name a keystoneauth plugin (for example v3applicationcredential), "
             "or none with an endpoint for a Glance without Keystone"
         )
+    conf.set_default("auth_type", auth_type, group=GROUP)
     try:
-        plugin_options = loading.get_auth_plugin_conf_options(auth_type)
-        conf.register_opts(plugin_options, group=GROUP)
-        names = {option.dest for option in plugin_options} | {"endpoint_override"}
-        for option, value in defaults_from_2013(os.environ).items():
-            if option in names:
-                conf.set_default(option, value, group=GROUP)
+        conf.register_opts(loading.get_auth_plugin_conf_options(auth_type), group=GROUP)
+        for option, value in defaults.items():
+            conf.set_default(option, value, group=GROUP)
+        if auth_type == "none" and not (conf[GROUP].endpoint or conf[GROUP].endpoint_override):
+            raise ConfigurationError("[glance] endpoint is not set: where is the Glance without Keystone?")
         auth = loading.load_auth_from_conf_options(conf, GROUP)
         glance_session: session.Session = loading.load_session_from_conf_options(
             conf, GROUP, auth=auth, session=_pooled(settings.threads + settings.store.max_streams)
         )
         client: adapter.Adapter = loading.load_adapter_from_conf_options(
-            conf, GROUP, session=glance_session, auth=auth, service_type=_service_type(conf)
+            conf, GROUP, session=glance_session, auth=auth, service_type=conf[GROUP].service_type or "image"
         )
     except ksa_exceptions.ClientException as exc:
         raise ConfigurationError(f"[glance]: {exc}") from exc
@@ -93,7 +91,3 @@ def _pooled(connections: int) -> requests.Session:
     for scheme in ("http://", "https://"):
         http.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=connections))
     return http
-
-
-def _service_type(conf: cfg.ConfigOpts) -> str:
-    return conf[GROUP].service_type or "image"

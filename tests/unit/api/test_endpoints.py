@@ -8,7 +8,7 @@ import pytest
 
 from registry_glance.registry.digests import Digest
 from tests.fakes.memory_glance import MemoryGlance
-from tests.unit.api.world import REPOSITORY, World, assert_error
+from tests.unit.api.world import REPOSITORY, World, assert_error, json_of
 
 DIGEST = Digest.of(b"x")
 SESSION = "7f3a0000-0000-4000-8000-000000000000"
@@ -125,7 +125,7 @@ def test_an_encoded_slash_is_refused(world: World) -> None:
     response = world.client.get(f"/v2/{REPOSITORY.replace('/', '%2F')}/tags/list")
 
     assert response.status_code == 400
-    assert response.json["errors"][0]["code"] == "NAME_INVALID"
+    assert json_of(response)["errors"][0]["code"] == "NAME_INVALID"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tests.unit.api.world import (
     assert_error,
     image,
     index,
+    json_of,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def test_tags_of_other_repositories_are_not_listed(every_world: World) -> None:
     for name in (REPOSITORY, REPOSITORY + "2", "library", "other/" + REPOSITORY):
         every_world.push_image(name[-1], repository=name)
 
-    assert every_world.client.get(TAGS_LIST).json["tags"] == [REPOSITORY[-1]]
+    assert json_of(every_world.client.get(TAGS_LIST))["tags"] == [REPOSITORY[-1]]
 
 
 def test_a_repository_without_tags_has_an_empty_list(every_world: World) -> None:
@@ -108,7 +109,7 @@ def test_a_repository_of_blobs_only_is_unknown(world: World) -> None:
 def test_pages_of_tags_join_up(world: World, n: int) -> None:
     fill_tags(world)
 
-    got = [page.json["tags"] for page in pages(world, f"{TAGS_LIST}?n={n}")]
+    got = [json_of(page)["tags"] for page in pages(world, f"{TAGS_LIST}?n={n}")]
 
     assert [tag for page in got for tag in page] == TAGS
     assert all(len(page) == n for page in got[:-1])
@@ -119,7 +120,7 @@ def test_pages_of_tags_join_up(world: World, n: int) -> None:
 def test_pages_of_the_catalog_join_up(world: World, n: int) -> None:
     fill_repositories(world)
 
-    got = [page.json["repositories"] for page in pages(world, f"{CATALOG}?n={n}")]
+    got = [json_of(page)["repositories"] for page in pages(world, f"{CATALOG}?n={n}")]
 
     assert [name for page in got for name in page] == REPOSITORIES
     assert all(len(page) == n for page in got[:-1])
@@ -130,7 +131,7 @@ def test_a_page_of_none_is_empty_and_has_no_next(world: World) -> None:
 
     response = world.client.get(f"{TAGS_LIST}?n=0")
 
-    assert (response.status_code, response.json["tags"]) == (200, [])
+    assert (response.status_code, json_of(response)["tags"]) == (200, [])
     assert "Link" not in response.headers
 
 
@@ -141,14 +142,14 @@ def test_a_page_may_be_asked_for_larger_than_the_list(world: World, n: str) -> N
 
     response = world.client.get(f"{TAGS_LIST}?n={n}")
 
-    assert (response.status_code, response.json["tags"]) == (200, ["a", "b"])
+    assert (response.status_code, json_of(response)["tags"]) == (200, ["a", "b"])
     assert "Link" not in response.headers
 
 
 def test_leading_zeros_do_not_make_a_number_larger(world: World) -> None:
     fill_tags(world)
 
-    assert world.client.get(f"{TAGS_LIST}?n=0000000000002").json["tags"] == TAGS[:2]
+    assert json_of(world.client.get(f"{TAGS_LIST}?n=0000000000002"))["tags"] == TAGS[:2]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_a_list_goes_on_after_last_whether_it_is_there_or_not(world: World, last
 
     response = world.client.get(TAGS_LIST, query_string={"last": last})
 
-    assert response.json["tags"] == [tag for tag in TAGS if tag > last]
+    assert json_of(response)["tags"] == [tag for tag in TAGS if tag > last]
 
 
 def test_a_tag_that_is_deleted_between_two_pages_does_not_end_the_list(world: World) -> None:
@@ -177,7 +178,7 @@ def test_a_tag_that_is_deleted_between_two_pages_does_not_end_the_list(world: Wo
 
     world.client.delete(f"/v2/{REPOSITORY}/manifests/{TAGS[2]}")
 
-    assert world.client.get(link).json["tags"] == TAGS[3:6]
+    assert json_of(world.client.get(link))["tags"] == TAGS[3:6]
 
 
 # Catalog
@@ -266,7 +267,7 @@ def test_referrers_are_listed_with_what_their_descriptors_say(every_world: World
 def test_the_configurations_type_stands_in_for_the_artifact_type(world: World) -> None:
     push_referrer(world)
 
-    assert referrers(world).json["manifests"][0]["artifactType"] == CONFIG_TYPE
+    assert json_of(referrers(world))["manifests"][0]["artifactType"] == CONFIG_TYPE
 
 
 def test_an_index_may_be_a_referrer(every_world: World) -> None:
@@ -274,7 +275,7 @@ def test_an_index_may_be_a_referrer(every_world: World) -> None:
 
     digest = every_world.push_manifest(document)
 
-    (entry,) = referrers(every_world).json["manifests"]
+    (entry,) = json_of(referrers(every_world))["manifests"]
     assert (entry["digest"], entry["mediaType"], "artifactType" in entry) == (str(digest), OCI_INDEX, False)
 
 
@@ -291,7 +292,7 @@ def test_referrers_of_another_repository_are_not_listed(every_world: World) -> N
 
     response = every_world.client.get(f"/v2/other/referrers/{SUBJECT}")
 
-    assert response.json["manifests"] == []
+    assert json_of(response)["manifests"] == []
 
 
 def test_referrers_are_filtered_by_artifact_type(every_world: World) -> None:
@@ -300,9 +301,9 @@ def test_referrers_are_filtered_by_artifact_type(every_world: World) -> None:
 
     response = referrers(every_world, "?artifactType=application/vnd.wanted")
 
-    assert [entry["digest"] for entry in response.json["manifests"]] == [str(wanted)]
+    assert [entry["digest"] for entry in json_of(response)["manifests"]] == [str(wanted)]
     assert response.headers["OCI-Filters-Applied"] == "artifactType"
-    assert len(referrers(every_world).json["manifests"]) == 2
+    assert len(json_of(referrers(every_world))["manifests"]) == 2
 
 
 @pytest.mark.parametrize("artifact_type", ["application/vnd.none", "a\r\nb", "%"])
@@ -313,7 +314,7 @@ def test_a_filter_that_fits_nothing_gives_an_empty_list(world: World, artifact_t
         f"/v2/{REPOSITORY}/referrers/{SUBJECT}", query_string={"artifactType": artifact_type}
     )
 
-    assert (response.status_code, response.json["manifests"]) == (200, [])
+    assert (response.status_code, json_of(response)["manifests"]) == (200, [])
     assert response.headers["OCI-Filters-Applied"] == "artifactType"
 
 
@@ -326,7 +327,7 @@ def test_referrers_are_listed_once_each_and_in_a_fixed_order(every_world: World)
         data=every_world.client.get(f"/v2/{REPOSITORY}/manifests/{digests[0]}").data,
     )
 
-    listed = [entry["digest"] for entry in referrers(every_world).json["manifests"]]
+    listed = [entry["digest"] for entry in json_of(referrers(every_world))["manifests"]]
 
     assert listed == sorted(str(digest) for digest in digests)
 
@@ -337,13 +338,13 @@ def test_a_deleted_referrer_is_not_listed(every_world: World) -> None:
 
     every_world.client.delete(f"/v2/{REPOSITORY}/manifests/{gone}")
 
-    assert [entry["digest"] for entry in referrers(every_world).json["manifests"]] == [str(stays)]
+    assert [entry["digest"] for entry in json_of(referrers(every_world))["manifests"]] == [str(stays)]
 
 
 def test_a_surrogate_in_an_annotation_does_no_harm(world: World) -> None:
     push_referrer(world, annotations={"a": "\ud800"})
 
-    assert len(referrers(world).json["manifests"]) == 1
+    assert len(json_of(referrers(world))["manifests"]) == 1
 
 
 # Docker's v1 search
@@ -377,8 +378,8 @@ def test_search_lists_the_repositories_that_have_the_term_in_their_name(
     response = world.client.get(f"/v1/search?{query}")
 
     assert response.status_code == 200
-    assert [result["name"] for result in response.json["results"]] == names
-    assert response.json["num_results"] == len(names)
+    assert [result["name"] for result in json_of(response)["results"]] == names
+    assert json_of(response)["num_results"] == len(names)
 
 
 def test_search_results_have_what_dockers_clients_read(world: World) -> None:
@@ -386,7 +387,7 @@ def test_search_results_have_what_dockers_clients_read(world: World) -> None:
 
     response = world.client.get("/v1/search?q=hipache")
 
-    assert response.json["results"] == [
+    assert json_of(response)["results"] == [
         {"name": REPOSITORY, "description": "", "star_count": 0, "is_official": False, "is_automated": False}
     ]
 

@@ -28,6 +28,7 @@ from tests.unit.api.world import (
     descriptor,
     image,
     index,
+    json_of,
 )
 
 MANIFESTS = f"/v2/{REPOSITORY}/manifests"
@@ -248,7 +249,7 @@ def test_a_manifest_that_references_what_is_not_here_is_refused_and_changes_noth
 
     assert_error(response, 400, "MANIFEST_BLOB_UNKNOWN")
     missing = NOWHERE if kind == "index" else Digest.of(LAYER)
-    assert response.json["errors"][0]["detail"] == str(missing)
+    assert json_of(response)["errors"][0]["detail"] == str(missing)
     assert every_world.state() == before
 
 
@@ -379,7 +380,7 @@ def test_a_deleted_tag_is_gone_and_its_manifest_stays(every_world: World) -> Non
     assert (response.status_code, response.data) == (202, b"")
     assert every_world.client.get(f"{MANIFESTS}/latest").status_code == 404
     assert every_world.client.get(f"{MANIFESTS}/{digest}").status_code == 200
-    assert every_world.client.get(f"/v2/{REPOSITORY}/tags/list").json["tags"] == []
+    assert json_of(every_world.client.get(f"/v2/{REPOSITORY}/tags/list"))["tags"] == []
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])

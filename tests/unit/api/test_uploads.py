@@ -11,7 +11,7 @@ from registry_glance.registry.digests import Digest
 from registry_glance.store.images import GlanceUnavailable, QuotaExceeded
 from tests.fakes.memory_glance import MemoryGlance
 from tests.fakes.moments import fail
-from tests.unit.api.world import CHUNK_MIN_LENGTH, LAYER, NOWHERE, REPOSITORY, World, assert_error
+from tests.unit.api.world import CHUNK_MIN_LENGTH, LAYER, NOWHERE, REPOSITORY, World, assert_error, json_of
 
 UPLOADS = f"/v2/{REPOSITORY}/blobs/uploads/"
 DIGEST = Digest.of(LAYER)
@@ -23,7 +23,7 @@ WHOLE = FIRST + SECOND + THIRD
 def pull(world: World, digest: Digest) -> bytes:
     response = world.client.get(f"/v2/{REPOSITORY}/blobs/{digest}")
     assert response.status_code == 200
-    return response.data
+    return bytes(response.data)
 
 
 def cut_short(promised: bytes) -> dict[str, str]:
@@ -491,7 +491,7 @@ def test_a_quota_is_told_as_a_denial(world: World) -> None:
     response = world.client.put(f"{world.begin_upload()}&digest={DIGEST}", data=LAYER)
 
     assert_error(response, 403, "DENIED")
-    assert "quota" in response.json["errors"][0]["detail"]
+    assert "quota" in json_of(response)["errors"][0]["detail"]
 
 
 def test_a_post_alone_that_glance_refuses_leaves_nothing(world: World) -> None:

@@ -115,12 +115,19 @@ def descriptor(content: bytes, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": str(Digest.of(content)), "size": len(content)}
 
 
+def json_of(response: TestResponse) -> Any:
+    """Return a JSON body."""
+    assert response.content_type.partition(";")[0].endswith("json")
+    return response.json
+
+
 def assert_error(response: TestResponse, status: int, code: str) -> None:
     """Check status and body of an error. Source: OCI distribution-spec 1.1, "Error Codes"."""
-    assert (response.status_code, response.json and response.json["errors"][0]["code"]) == (status, code)
     assert response.content_type == "application/json"
-    assert list(response.json) == ["errors"]
-    for error in response.json["errors"]:
+    body = json_of(response)
+    assert (response.status_code, body["errors"][0]["code"]) == (status, code)
+    assert list(body) == ["errors"]
+    for error in body["errors"]:
         assert list(error) == ["code", "message", "detail"]
         assert error["message"]
     assert response.headers["Docker-Distribution-API-Version"] == "registry/2.0"

@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -92,80 +92,80 @@ class FakeGlance:
         return not isinstance(first, Answer) or first.read_body
 
 
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 10
+    server: _Server
+
+    def handle_one_request(self) -> None:
+        self.raw_requestline = self.rfile.readline(65537)
+        if not self.raw_requestline or not self.parse_request():
+            self.close_connection = True
+            return
+        glance = self.server.glance
+        body, complete = self._read_body() if glance.reads_next_body() else (b"", False)
+        answer = glance.reply_to(Received(self.command, self.path, dict(self.headers), body, complete))
+        if answer.hang_up:
+            self.close_connection = True
+            # With a linger of zero the client sees a reset, as when a process is killed.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            return
+        self._send(answer)
+        if answer.promised is not None or not complete:
+            self.close_connection = True
+
+    def _send(self, answer: Answer) -> None:
+        content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if answer.status != 204:
+            size = len(content) if answer.promised is None else answer.promised
+            self.send_header("Content-Length", str(size))
+        self.end_headers()
+        self.wfile.write(content)
+        self.wfile.flush()
+
+    def _read_body(self) -> tuple[bytes, bool]:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            size = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(size)
+            return body, len(body) == size
+        pieces = []
+        while line := self.rfile.readline().strip():
+            size = int(line, 16)
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+            if size == 0:
+                return b"".join(pieces), True
+        return b"".join(pieces), False
+
+    def finish(self) -> None:
+        with suppress(OSError, ValueError):
+            super().finish()
+
+    def log_message(self, *_args: Any) -> None:
+        """Say nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    glance: FakeGlance
+
+    def handle_error(self, *_args: Any) -> None:
+        """The client went away: some tests want just that."""
+
+
 @contextmanager
 def serve() -> Iterator[FakeGlance]:
     """Run a server on a free port of loopback."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 10
-
-        def handle_one_request(self) -> None:
-            self.raw_requestline = self.rfile.readline(65537)
-            if not self.raw_requestline or not self.parse_request():
-                self.close_connection = True
-                return
-            body, complete = self._read_body() if glance.reads_next_body() else (b"", False)
-            answer = glance.reply_to(Received(self.command, self.path, dict(self.headers), body, complete))
-            if answer.hang_up or not complete:
-                self.close_connection = True
-            if answer.hang_up:
-                # With a linger of zero the client sees a reset, as when a process is killed.
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.connection.close()
-                return
-            self._send(answer)
-
-        def _send(self, answer: Answer) -> None:
-            content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            if answer.status != 204:
-                self.send_header(
-                    "Content-Length", str(len(content) if answer.promised is None else answer.promised)
-                )
-            self.end_headers()
-            self.wfile.write(content)
-            self.wfile.flush()
-            if answer.promised is not None:
-                self.close_connection = True
-
-        def _read_body(self) -> tuple[bytes, bool]:
-            if self.headers.get("Transfer-Encoding") != "chunked":
-                size = int(self.headers.get("Content-Length", 0))
-                body = self.rfile.read(size)
-                return body, len(body) == size
-            pieces = []
-            while line := self.rfile.readline().strip():
-                size = int(line, 16)
-                pieces.append(self.rfile.read(size))
-                self.rfile.readline()
-                if size == 0:
-                    return b"".join(pieces), True
-            return b"".join(pieces), False
-
-        def finish(self) -> None:
-            try:
-                super().finish()
-            except (OSError, ValueError):
-                self.close_connection = True
-
-        def log_message(self, *_args: Any) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_args: Any) -> None:
-            """The client went away: some tests want just that."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    glance = FakeGlance(f"http://127.0.0.1:{server.server_address[1]}")
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.glance = FakeGlance(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield glance
+        yield server.glance
     finally:
         server.shutdown()
         server.server_close()

@@ -250,7 +250,7 @@ def test_references_are_read_as_they_were_written() -> None:
         SHA256,
     )
 
-    assert layout.references_of(stored) == {SHA256, SHA512, OTHER}
+    assert layout.references_of(stored) == frozenset({SHA256, SHA512, OTHER})
 
 
 def test_no_references_are_known_to_be_none() -> None:
