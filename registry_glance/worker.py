@@ -7,6 +7,7 @@ of a request is collected by the worker's main thread, which only polls; a threa
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,11 +23,12 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 CLIENT_TIMEOUT_S: Final = 120.0
-"""How long a client may take for the head of a request, stay silent in a body, or take no more of an answer."""
+"""How long a client may stay silent in a body, or take to read a piece of an answer."""
 
 _LINGER_S: Final = 2.0
 _READ_BYTES: Final = 65_536
 _HEAD_END: Final = b"\r\n\r\n"
+_REQUEST_LINE: Final = re.compile(rb"[A-Za-z]+ .* HTTP/[0-9.]+")
 _STATUSES: Final[dict[type[BaseException], HTTPStatus]] = {
     errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
@@ -133,11 +135,13 @@ class RegistryWorker(ThreadWorker):
         """Whether a head is whole, or will never be one."""
         if _HEAD_END in head or len(head) > self._max_head_bytes:
             return True
-        method = head.lstrip(b"\r\n")[:1]
-        return bool(method) and not method.isalpha()
+        line, ended, _ = head.lstrip(b"\r\n").partition(b"\r\n")
+        if ended:
+            return not _REQUEST_LINE.fullmatch(line)
+        return bool(line) and not line[:1].isalpha()
 
     def _await_head(self, connection: _Connection) -> None:
-        connection.timeout = time.monotonic() + CLIENT_TIMEOUT_S
+        connection.timeout = time.monotonic() + self.cfg.keepalive
         self.pending_conns.append(connection)
 
     def _linger(self, connection: _Connection) -> None:

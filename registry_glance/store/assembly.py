@@ -88,16 +88,7 @@ def open_registry(
     blobs = GlanceBlobs(images, ownership, finder, shared.limit, memory.blobs)
     manifests = ManifestFinder(images, ownership, finder, contents, memory.manifests)
     holders = TagHolders(images, ownership, memory.tags, options.freshness_s)
-    writer = ManifestWriter(
-        images,
-        ownership,
-        blobs,
-        finder,
-        manifests,
-        holders,
-        contents,
-        expiry_s=options.upload_expiry_s,
-    )
+    writer = ManifestWriter(images, ownership, blobs, finder, manifests, holders, contents)
     return Registry(
         blobs=blobs,
         uploads=GlanceUploads(

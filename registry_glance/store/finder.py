@@ -14,7 +14,7 @@ from typing import Final
 
 from registry_glance.registry.digests import ALGORITHMS, Digest
 from registry_glance.registry.names import RepositoryName
-from registry_glance.store.images import GlanceImage, ImageNotFound, ImageService
+from registry_glance.store.images import GlanceImage, GlanceUnavailable, ImageNotFound, ImageService
 from registry_glance.store.layout import (
     INDEX_KEY,
     INDEX_TARGET,
@@ -26,6 +26,7 @@ from registry_glance.store.layout import (
 )
 
 _BOTH: Final = (True, False)
+_MARKINGS: Final = 3
 
 
 class HashAlgorithms:
@@ -84,15 +85,27 @@ class Finder:
         return self._targets(key, self._algorithms.known())
 
     def mark(self, key: bytes, target_id: str) -> None:
-        """Make an image known under a key; it need not exist yet. Repeating it does no harm."""
-        marker_id = new_id()
+        """Make an image known under a key; it need not exist yet. Repeating it does no harm.
+
+        Raises:
+            GlanceUnavailable: It may or may not be known.
+        """
         properties = {
             RECORD: Record.INDEX,
             INDEX_KEY: key.decode().replace("\0", " "),
             INDEX_TARGET: target_id,
         }
-        self._images.create(marker_id, hidden=self._ownership.hide, properties=properties)
-        self._images.put_data(marker_id, [key], size=len(key))
+        for attempts_left in reversed(range(_MARKINGS)):
+            marker_id = new_id()
+            self._images.create(marker_id, hidden=self._ownership.hide, properties=properties)
+            try:
+                self._images.put_data(marker_id, [key], size=len(key))
+            except GlanceUnavailable:
+                # Whether it arrived or not: a second marker is harmless, one too few is not.
+                if not attempts_left:
+                    raise
+            else:
+                return
 
     def unmark(self, key: bytes, target_id: str) -> None:
         """Remove the markers with this key that point to an image."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from registry_glance.registry.digests import Digest
@@ -38,6 +38,7 @@ from registry_glance.store.layout import (
     DIGEST,
     MEDIA_TYPE,
     ORDER,
+    REPOSITORY,
     TAG,
     Ownership,
     Record,
@@ -52,7 +53,9 @@ from registry_glance.store.tags import TagHolders
 LOG = logging.getLogger(__name__)
 
 _INTENTS: Final = 3
-_COMMITS: Final = 3
+_COMMIT_PAUSES_S: Final = (0.1, 0.5, 1.0)
+_INTENT_EXPIRY_S: Final = 600
+"""The age at which an intent counts as abandoned; a slow push whose intent is taken away makes another one."""
 
 
 class ManifestWriter:
@@ -66,8 +69,8 @@ class ManifestWriter:
         manifests: Looks up what is there already.
         holders: Reads and moves names.
         contents: Proves what a record holds.
-        expiry_s: The age at which an intent that was never committed is dropped.
         clock: Returns the seconds since the epoch.
+        sleep: Waits for that many seconds.
     """
 
     def __init__(
@@ -80,8 +83,8 @@ class ManifestWriter:
         holders: TagHolders,
         contents: Contents,
         *,
-        expiry_s: float,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._images = images
         self._ownership = ownership
@@ -90,8 +93,8 @@ class ManifestWriter:
         self._manifests = manifests
         self._holders = holders
         self._contents = contents
-        self._expiry_s = expiry_s
         self._clock = clock
+        self._sleep = sleep
 
     def put_tag(self, repository: RepositoryName, tag: Tag, manifest: Manifest, digest: Digest) -> None:
         """Store a manifest as a tag, and take the name from whatever held it.
@@ -114,7 +117,8 @@ class ManifestWriter:
                 TAG: str(tag),
                 ORDER: str(order),
             }
-            self._store(repository, manifest, digest, properties, name=name)
+            intent = _own_intent(held, properties)
+            self._store(repository, manifest, digest, properties, name=name, intent=intent)
             self._drop_stale_intents(held)
         self._holders.settle(repository, tag)  # 9
 
@@ -141,15 +145,21 @@ class ManifestWriter:
         properties: dict[str, str],
         *,
         name: str | None,
+        intent: str | None = None,
     ) -> str:
-        """Create the intent, check the references, commit, and read back; return the image's id."""
+        """Create the intent, check the references, commit, and read back; return the image's id.
+
+        Args:
+            repository: Where.
+            manifest: What.
+            digest: Under which it was pushed.
+            properties: Of the image.
+            name: Of the image.
+            intent: The id of an intent that is there already, and goes on.
+        """
         for _ in range(_INTENTS):
-            image_id = self._images.create(  # 4
-                new_id(),
-                name=name,
-                hidden=name is None and self._ownership.hide,
-                properties=properties,
-            ).id
+            image_id = intent or self._create_intent(name, properties)  # 4
+            intent = None
             try:
                 self._check_references(repository, manifest)  # 5
                 # A marker whose image is not active yet leads nowhere: so it can come before the commit.
@@ -165,6 +175,10 @@ class ManifestWriter:
                 return image_id
             self._delete_if_there(image_id)
         raise Unavailable(f"{repository}@{digest}: Glance did not keep the manifest")
+
+    def _create_intent(self, name: str | None, properties: dict[str, str]) -> str:
+        hidden = name is None and self._ownership.hide
+        return self._images.create(new_id(), name=name, hidden=hidden, properties=properties).id
 
     def _mark(self, repository: RepositoryName, manifest: Manifest, digest: Digest, image_id: str) -> bool:
         """Write the index markers of a manifest; return whether one for its digest was among them."""
@@ -185,15 +199,22 @@ class ManifestWriter:
             GlanceUnavailable: It can't be known whether the manifest is stored. It is left as it is, since others
                 may have seen it and have yielded to it; repeating the push finishes it.
         """
-        for _ in range(_COMMITS):
+        for pause_s in _COMMIT_PAUSES_S:
             try:
                 self._images.put_data(image_id, [body], size=len(body))
             except (GlanceUnavailable, ImageConflict) as exc:
                 LOG.warning("image %s: looking whether its data arrived: %s", image_id, exc)
-            image = self._images.get(image_id)
+            except ImageNotFound:
+                return None
+            try:
+                image = self._images.get(image_id)
+            except ImageNotFound:
+                return None
             self._finder.learn(image)
-            if image.status != ImageStatus.QUEUED:
+            if image.active:
                 return image if self._contents.stored(image, body) else None
+            # Queued: the data did not arrive. Saving: another push of the same manifest is putting it.
+            self._sleep(pause_s)
         return None
 
     def _check_references(self, repository: RepositoryName, manifest: Manifest) -> None:
@@ -239,9 +260,26 @@ class ManifestWriter:
         """Delete intents for the same tag whose replica died long ago."""
         for image in held:
             age_s = self._clock() - epoch_us(image.created_at) / 1_000_000
-            if not image.active and age_s > self._expiry_s:
+            if not image.active and age_s > _INTENT_EXPIRY_S:
                 self._delete_if_there(image.id)
 
     def _delete_if_there(self, image_id: str) -> None:
         with contextlib.suppress(ImageNotFound):
             self._images.delete(image_id)
+
+
+def _own_intent(held: Sequence[GlanceImage], properties: Mapping[str, str]) -> str | None:
+    """Return an intent of an earlier push of just this manifest that died, or still goes on; ``None`` if there is none.
+
+    It can be gone on with as long as nobody has taken the name since: two pushes then meet in the one upload that wins.
+    """
+    latest = max((effective_order(image) for image in held if image.active), default=(0, ""))
+    same = (DIGEST, MEDIA_TYPE, TAG, REPOSITORY)
+    for image in held:
+        if (
+            image.status == ImageStatus.QUEUED
+            and effective_order(image) > latest
+            and all(image.properties.get(key) == properties.get(key) for key in same)
+        ):
+            return image.id
+    return None

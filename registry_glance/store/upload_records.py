@@ -33,7 +33,7 @@ from registry_glance.store.layout import (
 )
 
 _PARTS_PER_LOOK: Final = 50
-_SETTLING_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
+_SETTLING_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """How long an image may take to leave ``saving`` after its upload was broken off."""
 
 

@@ -49,6 +49,10 @@ class GlanceRecords:
         image: dict[str, Any] = self._call("GET", f"/v2/images/{image_id}")
         return image
 
+    def create(self, **attributes: str) -> None:
+        """Create an image, without data."""
+        self._call("POST", "/v2/images", json.dumps(attributes).encode(), "application/json")
+
     def delete_all(self) -> None:
         """Delete every image."""
         for image_id in self.all():

@@ -440,7 +440,7 @@ OPERATIONS: tuple[Prepare, ...] = (
 # The faults
 
 
-def error_once(position: int) -> Plan:
+def not_done_once(position: int) -> Plan:
     return lambda call: Fault.ERROR_500 if call.number == position else None
 
 
