@@ -13,6 +13,7 @@ from typing import Final
 
 from registry_glance.registry.digests import Digest
 from registry_glance.registry.errors import (
+    BlobUnknown,
     ManifestBlobUnknown,
     ManifestUnknown,
     RegistryError,
@@ -247,14 +248,12 @@ class ManifestWriter:
             return None
         try:
             blob = self._blobs.find(descriptor.digest)
-            if blob.size > MAX_CONFIG_SIZE:
-                return None
-            with contextlib.closing(self._blobs.read(blob)) as stream:
-                return parse_image_config(b"".join(stream))
-        except RegistryError as exc:
-            # If it is missing, the check of the references says so; display is not worth a failed push.
-            LOG.info("no description from configuration %s: %s", descriptor.digest, exc)
+        except BlobUnknown:
+            # The check of the references will say so.
             return None
+        if blob.size > MAX_CONFIG_SIZE:
+            return None
+        return parse_image_config(self._blobs.read_whole(blob))
 
     def _drop_stale_intents(self, held: Sequence[GlanceImage]) -> None:
         """Delete intents for the same tag whose replica died long ago."""

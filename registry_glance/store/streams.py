@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Iterator
 
 from registry_glance.registry.errors import Unavailable
@@ -26,6 +27,7 @@ class StreamLimit:
             raise ValueError("a composition needs 2 streams at once")
         self._free = streams
         self._wait_s = wait_s
+        self._line: deque[object] = deque()
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
@@ -47,13 +49,23 @@ class StreamLimit:
         Raises:
             Unavailable: As for ``hold``.
         """
+        ticket = object()
         with self._changed:
-            if not self._changed.wait_for(lambda: self._free >= streams, self._wait_s):
-                raise Unavailable("too many uploads and downloads at once")
-            self._free -= streams
+            # First come, first served: otherwise single streams would keep a composition from ever getting its two.
+            self._line.append(ticket)
+            try:
+                if not self._changed.wait_for(lambda: self._is_turn_of(ticket, streams), self._wait_s):
+                    raise Unavailable("too many uploads and downloads at once")
+                self._free -= streams
+            finally:
+                self._line.remove(ticket)
+                self._changed.notify_all()
 
     def release(self, streams: int = 1) -> None:
         """Give streams back."""
         with self._changed:
             self._free += streams
             self._changed.notify_all()
+
+    def _is_turn_of(self, ticket: object, streams: int) -> bool:
+        return self._line[0] is ticket and self._free >= streams

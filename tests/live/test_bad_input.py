@@ -87,6 +87,16 @@ def begun(bench: Bench) -> Bench:
     return bench
 
 
+@pytest.fixture(scope="module", autouse=True)
+def half_said(bench: Bench) -> Iterator[list[Connection]]:
+    """Clients that said nothing, or half of a request, when the module began."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(bench.connect(timeout_s=2 * KEEPALIVE_S)) for _ in range(3)]
+        clients[1].send(b"GET /v2/ HT")
+        clients[2].send(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n")
+        yield clients
+
+
 @pytest.fixture
 def unchanged(bench: Bench) -> Iterator[None]:
     """Whatever the test does, in the end Glance holds what it held, and the registry answers."""
@@ -916,17 +926,6 @@ def test_clients_that_are_refused_and_stay_block_nobody(bench: Bench) -> None:
         assert time.monotonic() - started < UNHURRIED_S
 
 
-def test_silent_client_is_let_go_in_the_end(bench: Bench) -> None:
-    with (
-        bench.connect(timeout_s=KEEPALIVE_S + 15) as silent,
-        bench.connect(timeout_s=KEEPALIVE_S + 15) as half,
-    ):
-        half.send(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n")
-
-        assert silent.is_closed_by_server()
-        assert half.answer().status in {400, 408} or half.is_closed_by_server()
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Clients that go away
 
@@ -972,9 +971,15 @@ def test_client_that_goes_in_mid_upload_and_tries_again_at_once_is_served(bench:
         connection.send_head("PATCH", session, {"Content-Length": len(content)})
         connection.send(content[:300_000])
 
-    location = bench.pusher.append(session, content)
+    # The first try may not have ended yet; then the answer tells where to go on, from the beginning.
+    for _ in range(5):
+        answer = request(bench.address, "PATCH", session, body=content)
+        if answer.status == 202:
+            break
+        assert (answer.status, answer.headers["Range"]) == (416, "0-0"), answer
+        time.sleep(0.1)
 
-    assert _finish(bench, location, content) == 201
+    assert _finish(bench, answer.headers["Location"], content) == 201
     _delete_blob(bench, content)
 
 
@@ -1019,3 +1024,10 @@ def test_clients_that_go_do_not_disturb_those_that_stay(bench: Bench) -> None:
         worker.join()
 
     assert failures == []
+
+
+def test_silent_clients_are_let_go_in_the_end(half_said: list[Connection]) -> None:
+    for client in half_said:
+        # An answer (408, 400) may come first.
+        while not client.is_closed_by_server():
+            pass

@@ -49,23 +49,38 @@ def test_who_gets_no_turn_takes_nothing() -> None:
 
 
 def test_a_composition_takes_both_streams_or_none() -> None:
-    limit = StreamLimit(2, PATIENCE_S)
+    limit = StreamLimit(2, NO_WAIT_S)
     limit.acquire()
-    composing = threading.Event()
 
-    def compose() -> None:
-        with limit.hold(2):
-            composing.set()
+    with pytest.raises(Unavailable), limit.hold(2):
+        pass
 
-    composer = threading.Thread(target=compose)
-    composer.start()
-    # The other stream is still to be had: the composer waits without holding it.
-    limit.acquire()
-    assert not composing.is_set()
-
+    limit.acquire()  # the other one was not taken
     limit.release(2)
-    composer.join(PATIENCE_S)
-    assert composing.is_set()
+    with limit.hold(2):
+        pass
+
+
+def test_a_composition_that_waits_is_not_overtaken() -> None:
+    limit = StreamLimit(2, PATIENCE_S)
+    order = []
+    limit.acquire()
+
+    def take(what: str, streams: int) -> None:
+        with limit.hold(streams):
+            order.append(what)
+
+    threads = []
+    for what, streams in (("composition", 2), ("upload", 1)):
+        threads.append(threading.Thread(target=take, args=(what, streams)))
+        threads[-1].start()
+        time.sleep(0.1)
+    assert order == []
+    limit.release()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+
+    assert order == ["composition", "upload"]
 
 
 def test_more_than_there_are_is_refused_in_time() -> None:
