@@ -30,7 +30,8 @@ test: $(VENV)/.test ## Install all that the tests need, and run all of them
 check: $(VENV)/.test ## Check format, lint and types, and run the unit tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy --explicit-package-bases registry_glance nova_hook devcloud tests
+	$(BIN)/mypy registry_glance nova_hook devcloud benchmarks tests
+	$(BIN)/mypy -p docker_registry
 	$(BIN)/python -m pytest tests/unit
 
 conformance: $(VENV)/.test ## Run the OCI's own conformance suite and print passed, failed, skipped

@@ -409,7 +409,7 @@ def test_search_results_have_what_dockers_clients_read(world: World) -> None:
 def test_search_has_pages(world: World, query: str, names: list[str], page: int, size: int) -> None:
     fill_repositories(world)
 
-    answer = world.client.get(f"/v1/search?q=&{query}").json
+    answer = world.client.get(f"/v1/search?q=&{query}").get_json()
 
     assert [result["name"] for result in answer["results"]] == names
     assert (answer["page"], answer["page_size"], answer["num_results"]) == (page, size, len(REPOSITORIES))
