@@ -9,7 +9,14 @@ from registry_glance.registry.digests import Digest
 from registry_glance.registry.errors import ManifestInvalid
 from registry_glance.registry.manifests import parse_manifest
 from registry_glance.store.images import GlanceImage, ImageNotFound, ImageService
-from registry_glance.store.layout import MEDIA_TYPE, Ownership, is_manifest, references_of
+from registry_glance.store.layout import (
+    MEDIA_TYPE,
+    RECORD,
+    Ownership,
+    Record,
+    is_manifest,
+    references_of,
+)
 
 
 class References:
@@ -30,8 +37,13 @@ class References:
 
     def _manifests(self) -> Iterator[GlanceImage]:
         # Visible, hidden, visible again: a tag that is demoted meanwhile can't slip through.
-        for hidden in (False, True, False):
-            for image in self._images.list(hidden=hidden, owner=self._ownership.project):
+        for hidden, record in ((False, None), (True, Record.MANIFEST), (True, Record.TAG), (False, None)):
+            for image in self._images.list(
+                hidden=hidden,
+                owner=self._ownership.project,
+                # Nearly all that is hidden are blobs, and each image that Glance returns costs more than to filter it.
+                properties=None if record is None else {RECORD: record},
+            ):
                 if is_manifest(image) and self._ownership.owns(image):
                     yield image
 
