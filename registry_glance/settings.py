@@ -25,8 +25,8 @@ REGISTRY_OPTIONS: Final = (
         "threads",
         default=48,
         min=4,
-        help="Requests that one process serves at the same time. More than max_streams, so that small "
-        "requests always get through.",
+        help="Requests that one process serves at the same time. More than max_streams; a quarter is kept for requests "
+        "that carry no data, so that slow uploads and downloads never block them.",
     ),
     cfg.IntOpt(
         "max_streams",
@@ -122,6 +122,11 @@ class Settings:
     chunk_min_length: int
     glance_timeout_s: float
     store: StoreOptions
+
+    @property
+    def data_requests(self) -> int:
+        """Requests that carry data which one process takes at the same time; the other threads are for small ones."""
+        return max(self.store.max_streams, self.threads * 3 // 4)
 
 
 def new_config() -> cfg.ConfigOpts:

@@ -82,7 +82,11 @@ def make_application(conf: cfg.ConfigOpts) -> Flask:
             memory=memory,
         )
 
-    return create_app(for_this_request, chunk_min_length=settings.chunk_min_length)
+    return create_app(
+        for_this_request,
+        chunk_min_length=settings.chunk_min_length,
+        data_requests=settings.data_requests,
+    )
 
 
 def _pooled(connections: int) -> requests.Session:

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
 
 from registry_glance.api import blobs, manifests, search, uploads, wire
+from registry_glance.api.gate import DataGate
 from registry_glance.registry.errors import NameInvalid, RegistryError, Unsupported
 from registry_glance.registry.ports import Registry
 
@@ -26,21 +27,23 @@ class _RepositoryConverter(BaseConverter):
     part_isolating = False
 
 
-def create_app(open_registry: Callable[[], Registry], *, chunk_min_length: int) -> Flask:
+def create_app(open_registry: Callable[[], Registry], *, chunk_min_length: int, data_requests: int) -> Flask:
     """Return the registry's application.
 
     Args:
         open_registry: Gives the registry as the caller of the current request sees it.
         chunk_min_length: Bytes that clients are asked to put into one chunk of an upload at least.
+        data_requests: How many requests may carry data at once; more are told to come again. Fewer than threads.
     """
+    gate = DataGate(data_requests)
     app = Flask("registry_glance", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.url_map.converters["repository"] = _RepositoryConverter
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.register_blueprint(blobs.routes(open_registry))
-    app.register_blueprint(uploads.routes(open_registry, chunk_min_length))
-    app.register_blueprint(manifests.routes(open_registry))
+    app.register_blueprint(blobs.routes(open_registry, gate))
+    app.register_blueprint(uploads.routes(open_registry, gate, chunk_min_length))
+    app.register_blueprint(manifests.routes(open_registry, gate))
     app.register_blueprint(search.routes(open_registry))
 
     @app.get("/v2/")
@@ -68,7 +71,7 @@ def create_app(open_registry: Callable[[], Registry], *, chunk_min_length: int) 
     def tell_registry_error(error: RegistryError) -> Response:
         response = wire.error_response(error)
         if response.status_code >= 500:
-            LOG.error("%s %s: %s", request.method, request.path, error, exc_info=error)
+            LOG.error("%s %r: %s", request.method, request.path, error, exc_info=error)
         return response
 
     @app.errorhandler(HTTPException)
@@ -84,7 +87,7 @@ def create_app(open_registry: Callable[[], Registry], *, chunk_min_length: int) 
 
     @app.errorhandler(Exception)
     def tell_bug(error: Exception) -> Response:
-        LOG.error("%s %s failed", request.method, request.path, exc_info=error)
+        LOG.error("%s %r failed", request.method, request.path, exc_info=error)
         return wire.error_response(RegistryError())
 
     return app

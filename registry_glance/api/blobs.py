@@ -7,19 +7,21 @@ from collections.abc import Callable
 from flask import Blueprint, Response, request
 
 from registry_glance.api import wire
+from registry_glance.api.gate import DataGate
 from registry_glance.registry.digests import Digest
 from registry_glance.registry.errors import RangeInvalid
 from registry_glance.registry.names import RepositoryName
-from registry_glance.registry.ports import Blob, Registry
+from registry_glance.registry.ports import Blob, BlobStore, Registry
 
 _FOREVER = "max-age=31536000, immutable"
 
 
-def routes(open_registry: Callable[[], Registry]) -> Blueprint:
+def routes(open_registry: Callable[[], Registry], gate: DataGate) -> Blueprint:
     """Return the routes of blobs.
 
     Args:
         open_registry: Gives the registry as the caller of the current request sees it.
+        gate: Where downloads wait for nobody.
     """
     blueprint = Blueprint("blobs", __name__)
 
@@ -44,12 +46,7 @@ def routes(open_registry: Callable[[], Registry]) -> Blueprint:
             response = wire.error_response(error)
             response.headers["Content-Range"] = f"bytes */{blob.size}"
             return response
-        start, stop = part or (0, blob.size)
-        response = _respond(blob, 206 if part else 200, blobs.read(blob, start=start, stop=stop))
-        response.content_length = stop - start
-        if part:
-            response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{blob.size}"
-        return response
+        return gate.until_sent(lambda: _send(blobs, blob, part))
 
     @blueprint.delete("/v2/<repository:name>/blobs/<digest>")
     def delete_blob(name: str, digest: str) -> Response:
@@ -58,6 +55,16 @@ def routes(open_registry: Callable[[], Registry]) -> Blueprint:
         return Response(status=202)
 
     return blueprint
+
+
+def _send(blobs: BlobStore, blob: Blob, part: tuple[int, int] | None) -> Response:
+    """Answer with a blob, or with a part of it from one byte up to but not including another."""
+    start, stop = part or (0, blob.size)
+    response = _respond(blob, 206 if part else 200, blobs.read(blob, start=start, stop=stop))
+    response.content_length = stop - start
+    if part:
+        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{blob.size}"
+    return response
 
 
 def _respond(blob: Blob, status: int, content: object) -> Response:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from flask import Blueprint, Response, jsonify, request
 
 from registry_glance.api import wire
+from registry_glance.api.gate import DataGate
 from registry_glance.registry.digests import Digest
 from registry_glance.registry.errors import DigestInvalid
 from registry_glance.registry.manifests import MAX_MANIFEST_SIZE, OCI_INDEX, parse_manifest
@@ -14,11 +15,12 @@ from registry_glance.registry.names import RepositoryName, Tag, parse_reference
 from registry_glance.registry.ports import Registry
 
 
-def routes(open_registry: Callable[[], Registry]) -> Blueprint:
+def routes(open_registry: Callable[[], Registry], gate: DataGate) -> Blueprint:
     """Return the routes of manifests and of lists.
 
     Args:
         open_registry: Gives the registry as the caller of the current request sees it.
+        gate: Where pushes wait for nobody.
     """
     blueprint = Blueprint("manifests", __name__)
     manifest_url = "/v2/<repository:name>/manifests/<reference>"
@@ -38,7 +40,8 @@ def routes(open_registry: Callable[[], Registry]) -> Blueprint:
     def push_manifest(name: str, reference: str) -> Response:  # end-7
         repository = RepositoryName(name)
         where = parse_reference(reference)
-        body = wire.read_manifest(request, MAX_MANIFEST_SIZE)
+        with gate.passage():
+            body = wire.read_manifest(request, MAX_MANIFEST_SIZE)
         manifest = parse_manifest(body, request.headers.get("Content-Type", ""))
         if isinstance(where, Tag):
             digest, tags = Digest.of(body), [where]

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, request
 
 from registry_glance.api import wire
+from registry_glance.api.gate import DataGate
 from registry_glance.registry.digests import Digest
 from registry_glance.registry.errors import (
     BlobUnknown,
@@ -22,11 +23,12 @@ from registry_glance.registry.ports import Blob, Registry, UploadStore
 from registry_glance.registry.uploads import UploadPosition, UploadSession
 
 
-def routes(open_registry: Callable[[], Registry], chunk_min_length: int) -> Blueprint:
+def routes(open_registry: Callable[[], Registry], gate: DataGate, chunk_min_length: int) -> Blueprint:
     """Return the routes of upload sessions.
 
     Args:
         open_registry: Gives the registry as the caller of the current request sees it.
+        gate: Where uploads wait for nobody.
         chunk_min_length: Bytes that clients are asked to put into one chunk at least.
     """
     blueprint = Blueprint("uploads", __name__)
@@ -47,7 +49,8 @@ def routes(open_registry: Callable[[], Registry], chunk_min_length: int) -> Blue
             except BlobUnknown:
                 digest = None
         if digest is not None:
-            return _created(repository, _upload_whole(registry.uploads, repository, Digest.parse(digest)))
+            with gate.passage():
+                return _created(repository, _upload_whole(registry.uploads, repository, Digest.parse(digest)))
         response = _accepted(registry.uploads.begin(repository), 202)
         response.headers["OCI-Chunk-Min-Length"] = str(chunk_min_length)
         return response
@@ -63,7 +66,8 @@ def routes(open_registry: Callable[[], Registry], chunk_min_length: int) -> Blue
         repository = RepositoryName(name)
         session = _open(uploads.resume(repository, session_id, _position()))
         try:
-            return _accepted(uploads.append(session, wire.request_chunk(request)), 202)
+            with gate.passage():
+                return _accepted(uploads.append(session, wire.request_chunk(request)), 202)
         except RangeInvalid as error:
             return _out_of_order(error, uploads.resume(repository, session_id, None))
 
@@ -78,7 +82,8 @@ def routes(open_registry: Callable[[], Registry], chunk_min_length: int) -> Blue
         session = uploads.resume(repository, session_id, _position())
         try:
             chunk = wire.request_chunk(request) if wire.has_body(request) else None
-            return _created(repository, uploads.finish(session, digest, chunk))
+            with gate.passage():
+                return _created(repository, uploads.finish(session, digest, chunk))
         except RangeInvalid as error:
             return _out_of_order(error, uploads.resume(repository, session_id, None))
 

@@ -77,10 +77,11 @@ def request_chunk(request: Request) -> Chunk:
     Raises:
         RangeInvalid: Its Content-Range is malformed or disagrees with its length.
     """
-    size = request.content_length
+    start, size = None, request.content_length
     content_range = request.headers.get("Content-Range")
-    start = None if content_range is None else parse_content_range(content_range, size)
-    return Chunk(content=_body(request), start=start, size=size)
+    if content_range is not None:
+        start, size = parse_content_range(content_range, size)
+    return Chunk(content=_body(request, size), start=start, size=size)
 
 
 def read_manifest(request: Request, limit: int) -> bytes:
@@ -91,30 +92,35 @@ def read_manifest(request: Request, limit: int) -> bytes:
         SizeInvalid: It broke off.
     """
     body = bytearray()
-    for piece in _body(request):
+    for piece in _body(request, request.content_length):
         body += piece
         if len(body) > limit:
             raise ManifestTooLarge(f"more than {limit} bytes")
     return bytes(body)
 
 
-def _body(request: Request) -> Iterator[bytes]:
+def _body(request: Request, size: int | None) -> Iterator[bytes]:
     """Yield a request's body.
 
+    Args:
+        request: The request.
+        size: Bytes that its headers announce.
+
     Raises:
-        SizeInvalid: It ended before its Content-Length or before its last chunk.
+        SizeInvalid: It is shorter or longer than announced, or ended before its last chunk.
     """
-    size = request.content_length
     received = 0
     # gunicorn: ParseException for a broken chunked body, OSError (NoMoreData) for a closed connection.
     try:
         while piece := request.stream.read(READ_BYTES):
             received += len(piece)
+            if size is not None and received > size:
+                break
             yield piece
     except (ParseException, ClientDisconnected, OSError) as exc:
         raise SizeInvalid(f"the body broke off after {received} bytes") from exc
     if size is not None and received != size:
-        raise SizeInvalid(f"the body has {received} bytes, Content-Length says {size}")
+        raise SizeInvalid(f"the body has {received} bytes, its headers say {size}")
 
 
 def parse_range(text: str | None, size: int) -> tuple[int, int] | None:

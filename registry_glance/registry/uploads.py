@@ -40,6 +40,7 @@ class UploadSession:
         position: How far it has come.
         content: The digest of all that is stored so far, where the store knows it without reading.
         finished: Its content is a blob already; only repeating the end of the upload makes sense.
+        stale: The client said that it stands elsewhere.
     """
 
     id: str
@@ -47,6 +48,7 @@ class UploadSession:
     position: UploadPosition = UploadPosition()
     content: Digest | None = None
     finished: bool = False
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +67,8 @@ class Chunk:
     size: int | None = None
 
 
-def parse_content_range(text: str, content_length: int | None) -> int:
-    """Read a chunk's ``Content-Range`` (``start-end``, end inclusive) and return its start.
+def parse_content_range(text: str, content_length: int | None) -> tuple[int, int]:
+    """Read a chunk's ``Content-Range`` (``start-end``, end inclusive) and return its start and its size in bytes.
 
     Args:
         text: The header; ``bytes`` and a total are tolerated.
@@ -82,8 +84,8 @@ def parse_content_range(text: str, content_length: int | None) -> int:
     if end < start:
         # Some clients announce an empty last chunk as "N-N-1".
         if content_length == 0 and end == start - 1:
-            return start
+            return start, 0
         raise RangeInvalid(f"Content-Range {text[:80]!r} ends before it starts")
     if content_length not in (None, end - start + 1):
         raise RangeInvalid(f"Content-Range {text[:80]!r} disagrees with Content-Length {content_length}")
-    return start
+    return start, end - start + 1

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Collection, Iterator
+from typing import Final
 
 from registry_glance.registry.digests import Digest
 from registry_glance.registry.errors import BlobUnknown, Unavailable, Unsupported
@@ -28,11 +29,9 @@ from registry_glance.store.layout import (
     ROUND,
     Ownership,
     Record,
-    blob_properties,
     fate_id,
     is_complete_blob,
     is_record,
-    native_digest,
 )
 from registry_glance.store.memory import Remembered
 from registry_glance.store.references import References
@@ -41,7 +40,9 @@ from registry_glance.store.translation import registry_errors
 
 LOG = logging.getLogger(__name__)
 
-_REOPENINGS = 3
+MOST_MISSING: Final = 10
+"""How many missing references of a manifest are looked for."""
+_REOPENINGS: Final = 3
 
 
 class GlanceBlobs:
@@ -96,7 +97,8 @@ class GlanceBlobs:
     def missing(self, digests: Collection[Digest]) -> list[Digest]:
         """Claim several blobs in as few requests as can be, and return those that can't be claimed.
 
-        ``usable`` of the protocol, for all references of a manifest.
+        ``usable`` of the protocol, for all references of a manifest. It stops when ``MOST_MISSING`` are known to be
+        missing, since each look-up costs and a manifest can name thousands.
         """
         ids = {self._known.get(digest): digest for digest in digests}
         ids.pop(None, None)
@@ -109,9 +111,9 @@ class GlanceBlobs:
                 continue
             if is_complete_blob(image, digest) and self._ownership.owns(image):
                 here.add(digest)
-        missing = []
+        missing: list[Digest] = []
         for digest in digests:
-            if digest not in here:
+            if digest not in here and len(missing) < MOST_MISSING:
                 try:
                     self.claim(digest)
                 except BlobUnknown:
@@ -176,18 +178,10 @@ class GlanceBlobs:
             every: All copies; otherwise those of the first look-up that finds one.
         """
         copies: dict[str, GlanceImage] = {}
-        strays: dict[str, GlanceImage] = {}
         for group in self._finder.groups(digest):
             copies |= {image.id: image for image in group if is_complete_blob(image, digest)}
-            strays |= {image.id: image for image in group if _is_stray(image, digest)}
             if copies and not every:
                 break
-        if not copies:
-            # The end of an upload was undone by somebody else's PATCH, which wrote back what it had read before.
-            for stray in strays.values():
-                sealed = self._images.update(stray.id, set_properties=blob_properties(digest))
-                if is_complete_blob(sealed, digest):
-                    copies[sealed.id] = sealed
         return sorted(
             copies.values(),
             key=lambda image: (CONDEMNED in image.properties, image.created_at, image.id),
@@ -218,7 +212,8 @@ class GlanceBlobs:
     def _condemn_and_delete(self, copy: GlanceImage, digest: Digest) -> None:
         """Delete one copy by the collector's protocol, without its grace: the user asked for it now."""
         if CONDEMNED not in copy.properties:
-            round_number = int(copy.properties.get(ROUND) or 0) + 1
+            rounds = copy.properties.get(ROUND, "")
+            round_number = 1 + (int(rounds) if rounds.isascii() and rounds.isdigit() else 0)
             flag = f"{round_number}@{time.time_ns() // 1000}"
             copy = self._images.update(copy.id, set_properties={CONDEMNED: flag})
         # After the flag is visible: a push that did not see it made its references visible before.
@@ -233,11 +228,6 @@ class GlanceBlobs:
                 continue
         if copy.hash_algorithm != digest.algorithm:
             self._finder.unmark(digest_key(digest), copy.id)
-
-
-def _is_stray(image: GlanceImage, digest: Digest) -> bool:
-    """Whether an image is a session's with just this content, by Glance's own hash."""
-    return image.active and is_record(image, Record.SESSION) and native_digest(image) == digest
 
 
 class _BlobStream:

@@ -21,6 +21,7 @@ from registry_glance.store.layout import (
     RECORD,
     Ownership,
     Record,
+    is_id,
     is_record,
     new_id,
 )
@@ -142,7 +143,8 @@ class Finder:
 
     def _targets(self, key: bytes, algorithms: Iterable[str]) -> list[str]:
         targets = (marker.properties.get(INDEX_TARGET, "") for marker in self._markers(key, algorithms))
-        return list(dict.fromkeys(target for target in targets if target))
+        # Users can write the property: only an id may get into a request.
+        return list(dict.fromkeys(target for target in targets if is_id(target)))
 
     def _get_if_there(self, image_id: str) -> Iterator[GlanceImage]:
         try:

@@ -79,6 +79,14 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is an id as ``new_id`` makes them."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
 def part_id(session_id: str, number: int) -> str:
     """Return the id of a session's part, counted from 1; two workers that write it meet in the 409."""
     return str(uuid.uuid5(uuid.UUID(session_id), str(number)))
@@ -134,8 +142,8 @@ def claimed_digest(image: GlanceImage) -> Digest | None:
         return None
 
 
-def has_digest(image: GlanceImage, digest: Digest) -> bool:
-    """Whether an image holds this content, by Glance's hash where that can tell, else by the property."""
+def claims_digest(image: GlanceImage, digest: Digest) -> bool:
+    """Whether an image holds this content: by Glance's hash where that can tell; else a property only claims it."""
     if image.hash_algorithm == digest.algorithm:
         return image.hash_value == digest.hex
     return claimed_digest(image) == digest
@@ -143,7 +151,7 @@ def has_digest(image: GlanceImage, digest: Digest) -> bool:
 
 def is_complete_blob(image: GlanceImage, digest: Digest) -> bool:
     """Whether an image is a blob with this digest that can be read."""
-    return is_record(image, Record.BLOB) and image.active and has_digest(image, digest)
+    return is_record(image, Record.BLOB) and image.active and claims_digest(image, digest)
 
 
 def holds_tag(image: GlanceImage, repository: RepositoryName, tag: Tag) -> bool:
@@ -152,11 +160,11 @@ def holds_tag(image: GlanceImage, repository: RepositoryName, tag: Tag) -> bool:
 
 
 def in_repository(image: GlanceImage, repository: RepositoryName) -> bool:
-    """Whether a manifest belongs to a repository, by its property or by a name given by hand."""
-    if image.properties.get(REPOSITORY) == str(repository):
-        return True
+    """Whether a manifest belongs to a repository: what is visible by its name, the rest by the property."""
     named = None if image.hidden else parse_glance_name(image.name)
-    return named is not None and named[0] == repository
+    if named is not None:
+        return named[0] == repository
+    return image.properties.get(REPOSITORY) == str(repository)
 
 
 def tag_of(image: GlanceImage) -> tuple[RepositoryName, Tag] | None:

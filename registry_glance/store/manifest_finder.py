@@ -86,7 +86,8 @@ class ManifestFinder:
 
     def existing(self, ids: Collection[str]) -> Iterator[GlanceImage]:
         """Yield those of some images that are active manifests of the project."""
-        for hidden in (True, False):
+        # In the order in which a tag is demoted, so that none is missed.
+        for hidden in (False, True):
             for image in self._images.list(hidden=hidden, ids=ids):
                 if is_manifest(image) and image.active and self._ownership.owns(image):
                     yield image

@@ -22,7 +22,7 @@ from registry_glance.registry.errors import (
 from registry_glance.registry.image_config import MAX_CONFIG_SIZE, ImageConfig, parse_image_config
 from registry_glance.registry.manifests import Manifest
 from registry_glance.registry.names import RepositoryName, Tag, glance_name
-from registry_glance.store.blobs import GlanceBlobs
+from registry_glance.store.blobs import MOST_MISSING, GlanceBlobs
 from registry_glance.store.contents import Contents
 from registry_glance.store.description import describe
 from registry_glance.store.finder import Finder, digest_key, referrers_key
@@ -34,12 +34,14 @@ from registry_glance.store.images import (
     ImageNotFound,
     ImageService,
     ImageStatus,
+    NotPermitted,
+    QuotaExceeded,
+    RequestRejected,
 )
 from registry_glance.store.layout import (
     DIGEST,
     MEDIA_TYPE,
     ORDER,
-    REPOSITORY,
     TAG,
     Ownership,
     Record,
@@ -55,8 +57,9 @@ LOG = logging.getLogger(__name__)
 
 _INTENTS: Final = 3
 _COMMIT_PAUSES_S: Final = (0.1, 0.5, 1.0)
-_INTENT_EXPIRY_S: Final = 600
-"""The age at which an intent counts as abandoned; a slow push whose intent is taken away makes another one."""
+_INTENT_LIFE_S: Final = 600.0
+"""How old an intent may be when its data is put."""
+_INTENT_ABANDONED_S: Final = _INTENT_LIFE_S + 3600.0
 
 
 class ManifestWriter:
@@ -71,6 +74,7 @@ class ManifestWriter:
         holders: Reads and moves names.
         contents: Proves what a record holds.
         clock: Returns the seconds since the epoch.
+        monotonic: Returns seconds.
         sleep: Waits for that many seconds.
     """
 
@@ -85,6 +89,7 @@ class ManifestWriter:
         contents: Contents,
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._images = images
@@ -95,6 +100,7 @@ class ManifestWriter:
         self._holders = holders
         self._contents = contents
         self._clock = clock
+        self._monotonic = monotonic
         self._sleep = sleep
 
     def put_tag(self, repository: RepositoryName, tag: Tag, manifest: Manifest, digest: Digest) -> None:
@@ -118,9 +124,8 @@ class ManifestWriter:
                 TAG: str(tag),
                 ORDER: str(order),
             }
-            intent = _own_intent(held, properties)
-            self._store(repository, manifest, digest, properties, name=name, intent=intent)
-            self._drop_stale_intents(held)
+            self._store(repository, manifest, digest, properties, name=name, former=current)
+            self._drop_intents(held, properties)
         self._holders.settle(repository, tag)  # 9
 
     def put_untagged(self, repository: RepositoryName, manifest: Manifest, digest: Digest) -> None:
@@ -146,7 +151,7 @@ class ManifestWriter:
         properties: dict[str, str],
         *,
         name: str | None,
-        intent: str | None = None,
+        former: GlanceImage | None = None,
     ) -> str:
         """Create the intent, check the references, commit, and read back; return the image's id.
 
@@ -156,30 +161,44 @@ class ManifestWriter:
             digest: Under which it was pushed.
             properties: Of the image.
             name: Of the image.
-            intent: The id of an intent that is there already, and goes on.
+            former: The image whose name and visibility it takes over.
         """
         for _ in range(_INTENTS):
-            image_id = intent or self._create_intent(name, properties)  # 4
-            intent = None
+            begun_s = self._monotonic()
+            image_id = self._create_intent(name, properties, former)  # 4
             try:
                 self._check_references(repository, manifest)  # 5
                 # A marker whose image is not active yet leads nowhere: so it can come before the commit.
                 marked = self._mark(repository, manifest, digest, image_id)
+                if self._monotonic() - begun_s > _INTENT_LIFE_S:
+                    raise Unavailable(f"{repository}@{digest}: the checks took too long")
             except (RegistryError, GlanceError):
                 self._delete_if_there(image_id)
                 raise
-            image = self._commit(image_id, manifest.body)
-            if image is not None:
-                if not marked and image.hash_algorithm != digest.algorithm:
-                    self._finder.mark(digest_key(digest), image_id)
-                self._contents.keep(image_id, manifest.body)
-                return image_id
-            self._delete_if_there(image_id)
+            try:
+                image = self._commit(image_id, manifest.body)
+            except ImageNotFound:
+                # Another push of the same manifest came later, finished earlier, and tidied up.
+                continue
+            if not marked and image.hash_algorithm != digest.algorithm:
+                self._finder.mark(digest_key(digest), image_id)
+            self._contents.keep(image_id, manifest.body)
+            return image_id
         raise Unavailable(f"{repository}@{digest}: Glance did not keep the manifest")
 
-    def _create_intent(self, name: str | None, properties: dict[str, str]) -> str:
+    def _create_intent(self, name: str | None, properties: dict[str, str], former: GlanceImage | None) -> str:
         hidden = name is None and self._ownership.hide
-        return self._images.create(new_id(), name=name, hidden=hidden, properties=properties).id
+        visibility = None if former is None else former.visibility
+        try:
+            return self._images.create(
+                new_id(), name=name, hidden=hidden, visibility=visibility, properties=properties
+            ).id
+        except NotPermitted:
+            if visibility is None:
+                raise
+            # Only an administrator made the former one public: the new one is the project's until he does so again.
+            LOG.warning("%s: %s may not be %s any more", name, properties[DIGEST], visibility)
+            return self._images.create(new_id(), name=name, hidden=hidden, properties=properties).id
 
     def _mark(self, repository: RepositoryName, manifest: Manifest, digest: Digest, image_id: str) -> bool:
         """Write the index markers of a manifest; return whether one for its digest was among them."""
@@ -190,33 +209,35 @@ class ManifestWriter:
             self._finder.mark(digest_key(digest), image_id)
         return foreign
 
-    def _commit(self, image_id: str, body: bytes) -> GlanceImage | None:
-        """Put the data (6) and read back (8) what Glance then has: its 204 proves nothing.
+    def _commit(self, image_id: str, body: bytes) -> GlanceImage:
+        """Put the data (6) and read back (8) what Glance then has: its 204 proves nothing, and its 500 neither.
 
         Returns:
-            The image, active with these bytes; ``None`` if it is of no more use.
+            The image, active with these bytes.
 
         Raises:
-            GlanceUnavailable: It can't be known whether the manifest is stored. It is left as it is, since others
-                may have seen it and have yielded to it; repeating the push finishes it.
+            ImageNotFound: Somebody deleted the intent.
+            GlanceUnavailable: As ``Unavailable``.
+            Unavailable: It can't be known whether the manifest is stored, or will be in a moment. It is left as it is,
+                since others may have seen it and have yielded to it; repeating the push finishes it.
         """
         for pause_s in _COMMIT_PAUSES_S:
             try:
                 self._images.put_data(image_id, [body], size=len(body))
             except (GlanceUnavailable, ImageConflict) as exc:
                 LOG.warning("image %s: looking whether its data arrived: %s", image_id, exc)
-            except ImageNotFound:
-                return None
-            try:
-                image = self._images.get(image_id)
-            except ImageNotFound:
-                return None
+            except (QuotaExceeded, NotPermitted, RequestRejected):
+                self._delete_if_there(image_id)
+                raise
+            image = self._images.get(image_id)
             self._finder.learn(image)
             if image.active:
-                return image if self._contents.stored(image, body) else None
-            # Queued: the data did not arrive. Saving: another push of the same manifest is putting it.
+                if not self._contents.stored(image, body):
+                    self._delete_if_there(image_id)
+                    raise Unavailable(f"image {image_id} is not what was stored")
+                return image
             self._sleep(pause_s)
-        return None
+        raise Unavailable(f"image {image_id} is {image.status} after its data was stored")
 
     def _check_references(self, repository: RepositoryName, manifest: Manifest) -> None:
         """Make sure that all that a manifest references is here, and stays.
@@ -226,10 +247,14 @@ class ManifestWriter:
         """
         missing = self._blobs.missing(manifest.blobs)
         for child in manifest.children:
+            # Each look-up costs, and a manifest can name thousands: a few missing ones say enough.
+            if len(missing) >= MOST_MISSING:
+                break
             try:
                 self._manifests.by_digest(repository, child)
             except ManifestUnknown:
-                missing.append(child)
+                # An index may list layers: BuildKit's cache does.
+                missing += self._blobs.missing([child])
         if missing:
             raise ManifestBlobUnknown(", ".join(str(digest) for digest in missing))
 
@@ -255,30 +280,27 @@ class ManifestWriter:
             return None
         return parse_image_config(self._blobs.read_whole(blob))
 
-    def _drop_stale_intents(self, held: Sequence[GlanceImage]) -> None:
-        """Delete intents for the same tag whose replica died long ago."""
+    def _drop_intents(self, held: Sequence[GlanceImage], properties: Mapping[str, str]) -> None:
+        """Delete intents for the same tag that are of no more use, so that nobody sees the name twice.
+
+        Those of just this manifest that came before: whatever becomes of them, its bytes are here now, under the name
+        and by the digest. And any that is older than a push can be, by an hour more than clocks should differ.
+        """
         for image in held:
+            if image.status not in (ImageStatus.QUEUED, ImageStatus.SAVING):
+                continue
+            same = all(image.properties.get(key) == properties[key] for key in (DIGEST, MEDIA_TYPE, TAG))
+            earlier = effective_order(image)[0] < int(properties[ORDER])
             age_s = self._clock() - epoch_us(image.created_at) / 1_000_000
-            if not image.active and age_s > _INTENT_EXPIRY_S:
+            if (same and earlier) or (age_s > _INTENT_ABANDONED_S and self._is_unfinished(image.id)):
                 self._delete_if_there(image.id)
+
+    def _is_unfinished(self, image_id: str) -> bool:
+        try:
+            return self._images.get(image_id).status in (ImageStatus.QUEUED, ImageStatus.SAVING)
+        except ImageNotFound:
+            return False
 
     def _delete_if_there(self, image_id: str) -> None:
         with contextlib.suppress(ImageNotFound):
             self._images.delete(image_id)
-
-
-def _own_intent(held: Sequence[GlanceImage], properties: Mapping[str, str]) -> str | None:
-    """Return an intent of an earlier push of just this manifest that died, or still goes on; ``None`` if there is none.
-
-    It can be gone on with as long as nobody has taken the name since: two pushes then meet in the one upload that wins.
-    """
-    latest = max((effective_order(image) for image in held if image.active), default=(0, ""))
-    same = (DIGEST, MEDIA_TYPE, TAG, REPOSITORY)
-    for image in held:
-        if (
-            image.status == ImageStatus.QUEUED
-            and effective_order(image) > latest
-            and all(image.properties.get(key) == properties.get(key) for key in same)
-        ):
-            return image.id
-    return None

@@ -37,7 +37,7 @@ class References:
 
     def _manifests(self) -> Iterator[GlanceImage]:
         # Visible, hidden, visible again: a tag that is demoted meanwhile can't slip through.
-        for hidden, record in ((False, None), (True, Record.MANIFEST), (True, Record.TAG), (False, None)):
+        for hidden, record in ((False, None), (True, Record.TAG), (True, Record.MANIFEST), (False, None)):
             for image in self._images.list(
                 hidden=hidden,
                 owner=self._ownership.project,
@@ -60,4 +60,4 @@ class References:
         except (ImageNotFound, ManifestInvalid):
             # Deleted meanwhile, or no manifest: it needs nothing.
             return False
-        return digest in manifest.blobs
+        return digest in (*manifest.blobs, *manifest.children)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -27,6 +26,7 @@ from registry_glance.store.layout import (
     Record,
     composed_id,
     epoch_us,
+    is_id,
     is_record,
     part_id,
     part_properties,
@@ -70,7 +70,7 @@ class UploadRecords:
             BlobUploadUnknown: It is no session of this repository, or it is over.
         """
         unknown = BlobUploadUnknown(session_id[:64])
-        if not _is_uuid(session_id):
+        if not is_id(session_id):
             raise unknown
         image = self.settled(session_id) or self._composed(session_id)
         if (
@@ -160,8 +160,12 @@ class UploadRecords:
                 # Not if it has become a blob meanwhile: others may count on that.
                 if is_record(self._images.get(image_id), Record.SESSION):
                     self._images.delete(image_id)
+        self.delete_parts(session.id)
+
+    def delete_parts(self, session_id: str) -> None:
+        """Delete the parts of a session, complete or not."""
         numbers = itertools.count(1)
-        while self.delete_if_there(part_id(session.id, next(numbers))):
+        while self.delete_if_there(part_id(session_id, next(numbers))):
             continue
 
     def delete_if_there(self, image_id: str) -> bool:
@@ -199,10 +203,3 @@ def _end(part: GlanceImage) -> int:
     """Return the offset just after a part."""
     start = part.properties.get(UPLOAD_OFFSET, "")
     return (int(start) if start.isascii() and start.isdigit() else 0) + (part.size or 0)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False

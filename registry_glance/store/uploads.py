@@ -87,7 +87,8 @@ class GlanceUploads:
         image = self._records.session_image(repository, session_id)
         if is_record(image, Record.BLOB):
             return UploadSession(id=session_id, repository=repository, finished=True)
-        if position is None or not self._records.confirms(image, position):
+        stale = position is not None and not self._records.confirms(image, position)
+        if position is None or stale:
             position = self._records.find_position(image)
         alone = image.active and position.parts == 0
         return UploadSession(
@@ -95,6 +96,7 @@ class GlanceUploads:
             repository=repository,
             position=position,
             content=native_digest(image) if alone else None,
+            stale=stale,
         )
 
     @registry_errors()
@@ -106,6 +108,9 @@ class GlanceUploads:
         offset, parts = session.position.offset, session.position.parts
         if session.finished or chunk.start not in (None, offset):
             raise RangeInvalid(f"upload {session.id}: chunk starts at {chunk.start}, expected {offset}")
+        if session.stale and chunk.start is None:
+            # Perhaps the repetition of a chunk whose answer was lost.
+            raise RangeInvalid(f"upload {session.id} stands at {offset}, not where its Location says")
         content = peek(chunk.content)
         if content is None:
             return session
@@ -131,8 +136,9 @@ class GlanceUploads:
         try:
             if _empty(session):
                 return self._store_whole(session, digest, chunk or Chunk(content=(), size=0))
-            if chunk is not None:
+            if chunk is not None and session.content != digest:
                 session = self.append(session, chunk)
+            # Else the end of this upload was broken off after its data was stored, and is now repeated.
             if session.position.parts:
                 return self._compose(session, digest)
             return self._adopt(session, digest)
@@ -196,6 +202,11 @@ class GlanceUploads:
         image = self._records.session_image(session.repository, session.id)
         if is_record(image, Record.BLOB):
             return self._finished(session, digest)
+        if image.active and image.size == session.position.offset:
+            # The parts were composed already, and the answer was lost before this was known to be the blob.
+            blob = self._finished_by_another(image.id, digest)
+            self._records.delete_parts(session.id)
+            return blob
         parts = self._records.parts(image)
         if position_after(image, parts) != session.position:
             raise RangeInvalid(f"upload {session.id} has moved on")

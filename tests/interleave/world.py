@@ -215,7 +215,7 @@ class World:
         with self.replica() as replica:
             return replica.uploads.resume(REPOSITORY, session_id, None).position
 
-    def append(self, session_id: str, position: UploadPosition, chunk: Chunk) -> UploadPosition:
+    def append(self, session_id: str, position: UploadPosition | None, chunk: Chunk) -> UploadPosition:
         """PATCH."""
         with self.replica() as replica:
             session = replica.uploads.resume(REPOSITORY, session_id, position)
@@ -341,7 +341,7 @@ class SharedSession:
         part = self._content[start : start + size]
         says = start if self._says_starts else None
         chunk = Chunk(content=body or pieces(part), start=says, size=len(part))
-        position = world.append(self.id, UploadPosition(), chunk)
+        position = world.append(self.id, None, chunk)
         world.appended.append((self.id, position.offset - len(part), position.offset))
 
     def finish(self) -> None:

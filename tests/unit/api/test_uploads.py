@@ -146,23 +146,29 @@ def test_a_client_may_build_the_url_itself(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "query",
-    [
-        "part=7&offset=3",
-        "part=0&offset=999",
-        "part=-1&offset=x",
-        "part=&offset=",
-        "offset=5",
-        f"part={'9' * 30}&offset=1",
-    ],
+    "query", ["part=-1&offset=x", "part=&offset=", "offset=5", f"part={'9' * 30}&offset=1"]
 )
-def test_a_place_that_is_not_the_sessions_is_not_believed(world: World, query: str) -> None:
+def test_a_location_without_a_place_goes_on_where_the_session_stands(world: World, query: str) -> None:
     session = urlsplit(world.begin_upload()).path
     world.client.patch(session, data=FIRST)
 
     response = world.client.patch(f"{session}?{query}", data=SECOND)
 
     assert response.headers["Range"] == f"0-{len(FIRST + SECOND) - 1}"
+
+
+@pytest.mark.parametrize("query", ["part=7&offset=3", "part=0&offset=999", "part=0&offset=0"])
+def test_a_chunk_for_another_place_than_the_sessions_is_refused(world: World, query: str) -> None:
+    """It may be the repetition of one whose answer was lost; what was stored stays, and the answer says where."""
+    session = urlsplit(world.begin_upload()).path
+    world.client.patch(session, data=FIRST)
+
+    response = world.client.patch(f"{session}?{query}", data=SECOND)
+
+    assert response.status_code == 416
+    assert response.headers["Range"] == f"0-{len(FIRST) - 1}"
+    again = world.client.patch(response.headers["Location"], data=SECOND)
+    assert again.headers["Range"] == f"0-{len(FIRST + SECOND) - 1}"
 
 
 def test_an_empty_chunk_changes_nothing(world: World) -> None:

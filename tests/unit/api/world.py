@@ -45,7 +45,9 @@ class World:
                 glance.service("p1"), project="p1", options=options, shared=shared, memory=memory
             )
 
-        self.client: FlaskClient = create_app(registry, chunk_min_length=CHUNK_MIN_LENGTH).test_client()
+        self.client: FlaskClient = create_app(
+            registry, chunk_min_length=CHUNK_MIN_LENGTH, data_requests=4
+        ).test_client()
 
     def push_blob(
         self, content: bytes = LAYER, *, algorithm: str = "sha256", repository: str = REPOSITORY

@@ -144,20 +144,32 @@ def test_an_algorithm_that_cannot_be_computed_here_is_not_learned() -> None:
 
 def test_markers_lead_to_every_target_once(glance: MemoryGlance) -> None:
     look_up = finder(glance.service("p1"))
-    for target in ("one", "two", "one", "three"):
+    one, two, three = new_id(), new_id(), new_id()
+    for target in (one, two, one, three):
         look_up.mark(KEY, target)
 
-    assert sorted(look_up.marked(KEY)) == ["one", "three", "two"]
+    assert sorted(look_up.marked(KEY)) == sorted([one, two, three])
+
+
+@pytest.mark.parametrize("target", ["", "../../v3/secrets", 'a",b', "x" * 36])
+def test_a_target_that_is_no_id_is_not_asked_for(glance: MemoryGlance, target: str) -> None:
+    """Users can write the property."""
+    look_up = finder(glance.service("p1"))
+
+    look_up.mark(KEY, target)
+
+    assert look_up.marked(KEY) == []
 
 
 def test_unmark_takes_away_the_markers_of_one_target(glance: MemoryGlance) -> None:
     look_up = finder(glance.service("p1"))
-    for target in ("one", "two", "one"):
+    one, two = new_id(), new_id()
+    for target in (one, two, one):
         look_up.mark(KEY, target)
 
-    look_up.unmark(KEY, "one")
+    look_up.unmark(KEY, one)
 
-    assert look_up.marked(KEY) == ["two"]
+    assert look_up.marked(KEY) == [two]
     assert len(glance.images()) == 1
 
 
