@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -14,7 +15,10 @@ import pytest
 from devcloud.glance import Glance, prepare_database
 from devcloud.registry import Registry
 from tests.e2e.leftovers import assert_nothing_left_behind
+from tests.live.bench import MAX_STREAMS, REPOSITORY, THREADS, Bench
 from tests.live.glance_records import GlanceRecords
+from tests.live.pusher import Pusher
+from tests.live.wire import request
 
 StartGlance = Callable[..., Glance]
 StartRegistry = Callable[..., Registry]
@@ -88,3 +92,36 @@ def repository(request: pytest.FixtureRequest) -> str:
     """A repository name that nothing else uses."""
     suite = request.path.stem.removeprefix("test_").replace("_", "-")
     return f"{suite}/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="module")
+def bench(start_registry: StartRegistry, records: GlanceRecords) -> Bench:
+    """A registry with one image in it, for bad input."""
+    registry = start_registry(records.url, threads=THREADS, max_streams=MAX_STREAMS, stream_wait=2)
+    image = Pusher(registry.authority, REPOSITORY).image("v1", layers=[os.urandom(1000)])
+    return Bench(registry, records, image)
+
+
+@pytest.fixture
+def unchanged(bench: Bench) -> Iterator[None]:
+    """Whatever the test does, in the end Glance holds what it held, and the registry answers."""
+    before = bench.records.all()
+    yield
+    assert bench.records.settled() == before
+    bench.assert_serves()
+
+
+@pytest.fixture
+def gone(bench: Bench) -> Iterator[None]:
+    """As ``unchanged``, for tests with a session: all that it stored is gone in the end."""
+    before = bench.records.all()
+    yield
+    assert bench.records.settled() == before
+
+
+@pytest.fixture
+def session(bench: Bench) -> Iterator[str]:
+    """The path of an upload session that is begun for one test, and ended after it if the test did not end it."""
+    location = bench.pusher.begin()
+    yield location
+    request(bench.address, "DELETE", location)

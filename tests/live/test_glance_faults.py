@@ -200,9 +200,9 @@ def finish_with_all(push: Pusher) -> Attempt:
 
 
 def finish_composing(push: Pusher) -> Attempt:
-    content = os.urandom(3000)
+    content = os.urandom(2000)
     location = push.begin()
-    for start in range(0, 3000, 1000):
+    for start in range(0, 2000, 1000):
         location = push.append(location, content[start : start + 1000], start=start)
     return _finishing(push, location, content, b"")
 
@@ -407,9 +407,7 @@ def list_referrers(push: Pusher) -> Attempt:
 CHANGING: tuple[Prepare, ...] = (
     begin,
     append,
-    append_first_part,
     append_second_part,
-    append_after_unplaced_first,
     finish_one_chunk,
     finish_with_all,
     finish_composing,
@@ -418,7 +416,6 @@ CHANGING: tuple[Prepare, ...] = (
     empty_blob,
     cancel,
     put_new_tag,
-    put_same_again,
     put_moved_tag,
     put_by_digest,
     put_with_subject,
@@ -429,6 +426,9 @@ CHANGING: tuple[Prepare, ...] = (
 
 OPERATIONS: tuple[Prepare, ...] = (
     *CHANGING,
+    append_first_part,
+    append_after_unplaced_first,
+    put_same_again,
     mount,
     upload_status,
     head_blob,

@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 GLANCE_THREADS = 10
 MAX_STREAMS = 6
 STREAM_WAIT_S = 1.0
-COMPOSITIONS = 10
+COMPOSITIONS = 9
 PROMPT_S = 1.0
 CONFIG = b'{"architecture": "arm64", "os": "linux", "config": {"Cmd": ["serve"]}}'
 
@@ -170,7 +170,7 @@ def _composition(push: Pusher) -> tuple[str, bytes]:
     return f"{location}&digest={sha256(content)}", content
 
 
-@pytest.mark.parametrize("streams", [2, 3, 8])
+@pytest.mark.parametrize("streams", [2, 7])
 def test_compositions_at_the_same_time_all_succeed(
     start_glance: StartGlance, start_registry: StartRegistry, streams: int
 ) -> None:
