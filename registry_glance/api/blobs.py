@@ -72,7 +72,6 @@ def _respond(blob: Blob, status: int, content: object) -> Response:
         content,  # type: ignore[arg-type]  # any iterable of bytes; the stubs know only iterators
         status=status,
         mimetype="application/octet-stream",
-        direct_passthrough=True,
     )
     response.content_length = blob.size
     response.headers["Docker-Content-Digest"] = str(blob.digest)

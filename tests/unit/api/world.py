@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any, Final
+
+from flask import Flask, request
 
 from registry_glance.api.app import create_app
 from registry_glance.registry.digests import Digest
@@ -24,6 +27,8 @@ CONFIG: Final = b'{"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 NOWHERE: Final = Digest.of(b"never pushed")
+_OPEN_REGISTRY: Final = "tests.open_registry"
+_MANY: Final = 1_000_000
 
 
 class World:
@@ -33,9 +38,17 @@ class World:
         glance: Where everything lies.
         hide: Whether what has no name is hidden.
         freshness_s: How long a tag that was read counts without being looked up.
+        data_requests: Requests that may carry data at once; by default as good as any number.
     """
 
-    def __init__(self, glance: MemoryGlance, *, hide: bool = True, freshness_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        glance: MemoryGlance,
+        *,
+        hide: bool = True,
+        freshness_s: float = 0.0,
+        data_requests: int | None = None,
+    ) -> None:
         self.glance = glance
         options = StoreOptions(hide=hide, freshness_s=freshness_s, stream_wait_s=0.05, max_streams=2)
         shared, memory = SharedState(options), CallerMemory()
@@ -45,9 +58,9 @@ class World:
                 glance.service("p1"), project="p1", options=options, shared=shared, memory=memory
             )
 
-        self.client: FlaskClient = create_app(
-            registry, chunk_min_length=CHUNK_MIN_LENGTH, data_requests=4
-        ).test_client()
+        app = _shared_application() if data_requests is None else _new_application(data_requests)
+        self.client: FlaskClient = app.test_client()
+        self.client.environ_base[_OPEN_REGISTRY] = registry
 
     def push_blob(
         self, content: bytes = LAYER, *, algorithm: str = "sha256", repository: str = REPOSITORY
@@ -89,6 +102,22 @@ class World:
     def state(self) -> list[Any]:
         """Return all that lies in Glance, to be compared."""
         return sorted(self.glance.images(), key=lambda glance_image: glance_image.id)
+
+
+def _new_application(data_requests: int) -> Flask:
+    """Return an application whose requests say which world they are for."""
+
+    def registry_of_this_world() -> Registry:
+        registry: Registry = request.environ[_OPEN_REGISTRY]()
+        return registry
+
+    return create_app(registry_of_this_world, chunk_min_length=CHUNK_MIN_LENGTH, data_requests=data_requests)
+
+
+@functools.cache
+def _shared_application() -> Flask:
+    """Return the one application of all worlds: making the routes takes longer than most tests."""
+    return _new_application(_MANY)
 
 
 def image(**fields: Any) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class FakeGlance:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 10
+    wbufsize = -1  # head and body in one packet, or the client waits for the second
     server: _Server
 
     def handle_one_request(self) -> None:
