@@ -21,6 +21,7 @@ from tests.live.wire import Answer, Connection, request, sha256
 
 MIB = 1024 * 1024
 GLANCE_THREADS = 10
+THREADS = 32
 MAX_STREAMS = 6
 STREAM_WAIT_S = 1.0
 COMPOSITIONS = 9
@@ -46,12 +47,25 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench(start_glance: StartGlance, start_registry: StartRegistry) -> Bench:
     glance = start_glance(threads=GLANCE_THREADS)
-    registry = start_registry(glance.url, max_streams=MAX_STREAMS, stream_wait=STREAM_WAIT_S, freshness=0)
+    registry = start_registry(
+        glance.url, threads=THREADS, max_streams=MAX_STREAMS, stream_wait=STREAM_WAIT_S, freshness=0
+    )
     push = Pusher(registry.authority, "limits/image")
     # More than the kernel takes in on the way to a reader that does not read.
     large = os.urandom(24 * MIB)
     push.blob(large)
     return Bench(registry, GlanceRecords(glance.url), push, push.image("v1", config=CONFIG), large)
+
+
+def test_each_download_gives_back_all_that_it_took(bench: Bench) -> None:
+    path = f"/blobs/{sha256(bench.image.layers[0])}"
+
+    # More often than the registry has threads, streams, or places of any kind.
+    statuses = {
+        bench.push.request(method, path).status for _ in range(2 * THREADS) for method in ("GET", "HEAD")
+    }
+
+    assert statuses == {200}
 
 
 @dataclass(frozen=True)

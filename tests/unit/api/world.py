@@ -60,7 +60,7 @@ class World:
 
         app = _shared_application() if data_requests is None else _new_application(data_requests)
         self.client: FlaskClient = app.test_client()
-        self.client.environ_base[_OPEN_REGISTRY] = registry
+        self.client.environ_base[_OPEN_REGISTRY] = registry  # type: ignore[assignment]  # WSGI takes any
 
     def push_blob(
         self, content: bytes = LAYER, *, algorithm: str = "sha256", repository: str = REPOSITORY
