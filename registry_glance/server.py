@@ -11,7 +11,7 @@ from gunicorn.app.base import BaseApplication
 from registry_glance.settings import Settings
 
 _KEEPALIVE_S = 30
-_ACCESS_LOG = '%(h)s "%(r)s" %(s)s %(B)sB %(L)ss "%(a)s"'
+_ACCESS_LOG = '%(t)s %(p)s %(h)s "%(r)s" %(s)s %(B)sB %(L)ss "%(a)s"'
 
 
 class RegistryServer(BaseApplication):

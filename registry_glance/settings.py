@@ -125,8 +125,13 @@ class Settings:
 
     @property
     def data_requests(self) -> int:
-        """Requests that carry data which one process takes at the same time; the other threads are for small ones."""
+        """Requests that carry blobs which one process takes at the same time."""
         return max(self.store.max_streams, self.threads * 3 // 4)
+
+    @property
+    def manifest_pushes(self) -> int:
+        """Requests that carry manifests which one process takes at the same time; what is left is for small ones."""
+        return max(1, (self.threads - self.data_requests) // 2)
 
 
 def new_config() -> cfg.ConfigOpts:

@@ -101,6 +101,10 @@ class RegistryWorker(ThreadWorker):
             conn.head += data
             if data and not self._is_decided(conn.head):
                 return
+        self._take_head(conn, client)
+
+    def _take_head(self, conn: Any, client: socket) -> None:
+        """Hand a connection to a thread, or refuse it, now that its next head is whole or will never be."""
         self.poller.unregister(client)
         self.pending_conns.remove(conn)
         if self.cfg.is_ssl or _HEAD_END in conn.head:
@@ -108,7 +112,8 @@ class RegistryWorker(ThreadWorker):
             self.enqueue_req(conn)
             return
         self.nr_conns -= 1
-        if not data:
+        if not self._is_decided(conn.head):
+            # The client has gone.
             conn.close()
             return
         if len(conn.head) > self._max_head_bytes:
@@ -117,6 +122,24 @@ class RegistryWorker(ThreadWorker):
             # For example a TLS hello: clients try plain http after this answer, not after a silence.
             self._refuse(client, conn.client, HTTPStatus.BAD_REQUEST, "not HTTP")
         conn.close(graceful=True)
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Go on after an answer; what has already come of the next request is collected like any other head."""
+        if (
+            isinstance(conn.parser, RequestParser)
+            and not fs.cancelled()
+            and fs.exception() is None
+            and fs.result()
+        ):
+            conn.head += conn.parser.unreader.take_buffered()
+            if conn.head:
+                conn.sock.settimeout(0)
+                self._await_head(conn)
+                self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+                if self._is_decided(conn.head):
+                    self._take_head(conn, conn.sock)
+                return
+        super().finish_request(conn, fs)
 
     def murder_pending(self) -> None:
         """Let go of connections that have taken too long for a head, or for reading their last answer."""
@@ -177,7 +200,8 @@ class RegistryWorker(ThreadWorker):
     def _refuse(self, client: socket, address: Any, status: HTTPStatus, reason: str) -> None:
         """Answer with the registry's error body what never became a request."""
         who = address[0] if address else "an unknown client"
-        self.log.warning("refused a request of %s: %s", who, reason)
+        # Docker and skopeo try TLS first, at each of their commands.
+        self.log.info("refused a request of %s: %s", who, reason)
         body = json.dumps(
             {"errors": [{"code": "UNKNOWN", "message": status.phrase.lower(), "detail": None}]}
         ).encode()

@@ -86,6 +86,7 @@ def make_application(conf: cfg.ConfigOpts) -> Flask:
         for_this_request,
         chunk_min_length=settings.chunk_min_length,
         data_requests=settings.data_requests,
+        manifest_pushes=settings.manifest_pushes,
     )
 
 

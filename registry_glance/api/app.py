@@ -27,15 +27,18 @@ class _RepositoryConverter(BaseConverter):
     part_isolating = False
 
 
-def create_app(open_registry: Callable[[], Registry], *, chunk_min_length: int, data_requests: int) -> Flask:
+def create_app(
+    open_registry: Callable[[], Registry], *, chunk_min_length: int, data_requests: int, manifest_pushes: int
+) -> Flask:
     """Return the registry's application.
 
     Args:
         open_registry: Gives the registry as the caller of the current request sees it.
         chunk_min_length: Bytes that clients are asked to put into one chunk of an upload at least.
-        data_requests: How many requests may carry data at once; more are told to come again. Fewer than threads.
+        data_requests: How many requests may carry blobs at once; more are told to come again. Fewer than threads.
+        manifest_pushes: How many may carry manifests at once, apart from those: a client gives up at once on them.
     """
-    gate = DataGate(data_requests)
+    gate, manifest_gate = DataGate(data_requests), DataGate(manifest_pushes)
     app = Flask("registry_glance", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.url_map.converters["repository"] = _RepositoryConverter
@@ -43,7 +46,7 @@ def create_app(open_registry: Callable[[], Registry], *, chunk_min_length: int, 
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.register_blueprint(blobs.routes(open_registry, gate))
     app.register_blueprint(uploads.routes(open_registry, gate, chunk_min_length))
-    app.register_blueprint(manifests.routes(open_registry, gate))
+    app.register_blueprint(manifests.routes(open_registry, manifest_gate))
     app.register_blueprint(search.routes(open_registry))
 
     @app.get("/v2/")
@@ -71,7 +74,7 @@ def create_app(open_registry: Callable[[], Registry], *, chunk_min_length: int, 
     def tell_registry_error(error: RegistryError) -> Response:
         response = wire.error_response(error)
         if response.status_code >= 500:
-            LOG.error("%s %r: %s", request.method, request.path, error, exc_info=error)
+            LOG.error("%s %r: %s, because of: %s", request.method, request.path, error, error.__cause__)
         return response
 
     @app.errorhandler(HTTPException)

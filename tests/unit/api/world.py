@@ -111,7 +111,12 @@ def _new_application(data_requests: int) -> Flask:
         registry: Registry = request.environ[_OPEN_REGISTRY]()
         return registry
 
-    return create_app(registry_of_this_world, chunk_min_length=CHUNK_MIN_LENGTH, data_requests=data_requests)
+    return create_app(
+        registry_of_this_world,
+        chunk_min_length=CHUNK_MIN_LENGTH,
+        data_requests=data_requests,
+        manifest_pushes=data_requests,
+    )
 
 
 @functools.cache
