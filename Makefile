@@ -30,7 +30,7 @@ test: $(VENV)/.test ## Install all that the tests need, and run all of them
 check: $(VENV)/.test ## Check format, lint and types, and run the unit tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy registry_glance nova_hook devcloud benchmarks tests
+	$(BIN)/mypy registry_glance nova_hook nova_virt devcloud benchmarks tests
 	$(BIN)/mypy -p docker_registry
 	$(BIN)/python -m pytest tests/unit
 
@@ -73,5 +73,5 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml
 
 $(VENV)/.test: $(VENV)/.made pyproject.toml
 	@echo 'Installing what the tests need into $(VENV), once; it takes a minute or two'
-	$(PIP) install --editable '.[devcloud,test]'
+	$(PIP) install --editable '.[devcloud,test,nova,cloud]'
 	@touch $(VENV)/.run $@

@@ -20,7 +20,7 @@ from devcloud.glance import Glance
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-SOURCES = ("docker_registry", "registry_glance", "nova_hook", "devcloud")
+SOURCES = ("docker_registry", "registry_glance", "nova_hook", "nova_virt", "devcloud")
 
 
 @dataclass(frozen=True)

@@ -83,13 +83,13 @@ class DockerEngine:
         self._workshop = workshop
         self._folder = workshop.home / name
         self._containerd = Containerd(workshop, f"{name}-containerd")
-        self._host = f"unix://{self._folder}/sock"
+        self.host = f"unix://{self._folder}/sock"
         self._process = Process(
             name,
             [
                 workshop.path("dockerd"),
                 *("--config-file", str(self._folder / "daemon.json")),
-                *("--host", self._host, "--containerd", str(self._containerd.socket)),
+                *("--host", self.host, "--containerd", str(self._containerd.socket)),
                 *("--data-root", str(self._folder / "data")),
                 *("--exec-root", str(self._folder / "exec")),
                 *("--pidfile", str(self._folder / "pid")),
@@ -103,11 +103,11 @@ class DockerEngine:
 
     def docker(self, *arguments: str | Path, stdin: str | None = None) -> str:
         """Run ``docker`` against it and return its output."""
-        return self._workshop.run("docker", "-H", self._host, *arguments, stdin=stdin)
+        return self._workshop.run("docker", "-H", self.host, *arguments, stdin=stdin)
 
     def start_docker(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Start ``docker`` against it; whoever starts it waits for it."""
-        return self._workshop.start("docker", "-H", self._host, *arguments)
+        return self._workshop.start("docker", "-H", self.host, *arguments)
 
     def build(self, reference: str, dockerfile: str, context: Path) -> None:
         """Build an image from a Dockerfile's text and a folder."""
@@ -136,7 +136,7 @@ class DockerEngine:
             configuration = _configuration(self._workshop, self._folder)
             (self._folder / "daemon.json").write_text(json.dumps(configuration))
             self._process.start()
-            _wait_for(self._process, self._workshop, "docker", "-H", self._host, "version")
+            _wait_for(self._process, self._workshop, "docker", "-H", self.host, "version")
         except BaseException:
             self.__exit__(None, None, None)
             raise

@@ -48,10 +48,10 @@ def random_layer() -> bytes:
     return gzip.compress(archive.getvalue(), mtime=0)
 
 
-def write_image(path: Path, *, layers: int = 2, tag: str = "v1") -> Layout:
-    """Write a layout that holds one image for linux/amd64 with so many new layers."""
+def write_image(path: Path, *, layers: int = 2, tag: str = "v1", architecture: str = "amd64") -> Layout:
+    """Write a layout that holds one image for Linux with so many new layers."""
     blobs = _Blobs(path)
-    image, digests = blobs.add_image([random_layer() for _ in range(layers)], "amd64")
+    image, digests = blobs.add_image([random_layer() for _ in range(layers)], architecture)
     blobs.tag(image, tag)
     return Layout(path, image["digest"], tag, tuple(digests))
 
