@@ -7,7 +7,7 @@ import enum
 import hashlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nova_hook import engine
@@ -52,10 +52,12 @@ GREETING = b"hello from the container\n"
 FAILURE = 3
 
 
-def memory_reference(program: Program) -> EngineReference:
-    """Return what the memory engine's registry has for a program."""
-    digest = f"sha256:{hashlib.sha256(program.value.encode()).hexdigest()}"
-    return EngineReference(registry=REGISTRY, repository=program.value, tag="v1", digest=digest)
+def memory_reference(
+    program: Program, manifest: bytes | None = None, *, registry: str = REGISTRY
+) -> EngineReference:
+    """Return what the memory engine's registry has for a program, unless told under which manifest."""
+    digest = f"sha256:{hashlib.sha256(manifest or program.value.encode()).hexdigest()}"
+    return EngineReference(registry=registry, repository=program.value, tag="v1", digest=digest)
 
 
 @dataclass
@@ -75,8 +77,13 @@ class MemoryEngine:
 
     Attributes:
         reachable: False makes every call fail as a dead engine does.
+        registry: ``host:port`` of the registry it knows.
+        manifests: Of each program's image; one of no meaning unless given.
         pulled: Every image that was pulled, with the credential that was shown.
     """
+
+    registry: str = REGISTRY
+    manifests: Mapping[Program, bytes] = field(default_factory=dict)
 
     reachable: bool = True
     pulled: list[tuple[EngineReference, Credential | None]] = field(default_factory=list)
@@ -87,7 +94,10 @@ class MemoryEngine:
         self.lock = threading.RLock()
         self.subscribers: list[queue.Queue[ContainerDied | None]] = []
         self.containers: engine.Containers = MemoryContainers(self)
-        self._programs = {memory_reference(program).by_digest: program for program in Program}
+        self._programs = {
+            memory_reference(program, self.manifests.get(program), registry=self.registry).by_digest: program
+            for program in Program
+        }
         self._here: set[str] = set()
 
     def check(self) -> None:
