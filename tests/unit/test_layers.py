@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[2]
-PACKAGES: Final = ("registry_glance", "nova_hook", "devcloud", "docker_registry")
+PACKAGES: Final = ("registry_glance", "nova_hook", "nova_virt", "devcloud", "docker_registry")
 
 
 def source_files(package: str) -> dict[str, Path]:
@@ -129,6 +129,7 @@ def test_only_the_composition_knows_what_it_is_made_of(module: str) -> None:
         ("nova_hook", "devcloud"),
         ("nova_hook", "docker_registry"),
         ("devcloud", "nova_hook"),
+        ("nova_virt", "registry_glance"),
         ("docker_registry", "devcloud"),
         ("docker_registry", "nova_hook"),
     ],
@@ -137,6 +138,48 @@ def test_packages_that_meet_on_the_wire_do_not_import_each_other(package: str, s
     strangers = {name for name, path in source_files(package).items() if uses(imports_of(path), stranger)}
 
     assert strangers == set()
+
+
+NOVA_HOOK: Final = {name: imports_of(path) for name, path in source_files("nova_hook").items()}
+# What each module of the driver may import of the rest; whatever is not named here imports none of it.
+NOVA_HOOK_ALLOWED: Final = {
+    "console": (),
+    "docker_engine": ("engine", "images", "programs"),
+    "driver": (
+        *("conf", "console", "docker_engine", "engine", "events", "glance", "host", "images", "instances"),
+    ),
+    "engine": ("images",),
+    "events": ("engine", "instances"),
+    "glance": ("images",),
+    "host": ("engine",),
+    "instances": ("conf", "engine", "images"),
+}
+NOVA_HOOK_OWNERS: Final = {
+    "docker": ("docker_engine",),
+    "requests": ("docker_engine",),
+    "nova": ("driver",),
+    "oslo_config": ("conf",),
+    "oslo_serialization": ("driver",),
+    "flask": (),
+    "keystoneauth1": (),
+}
+
+
+@pytest.mark.parametrize("module", NOVA_HOOK)
+def test_imports_of_the_driver_point_one_way(module: str) -> None:
+    name = module.partition(".")[2]
+    allowed = tuple(f"nova_hook.{other}" for other in NOVA_HOOK_ALLOWED.get(name, ()))
+
+    inside = {imported for imported in NOVA_HOOK[module] if uses({imported}, "nova_hook")} - {"nova_hook"}
+
+    assert {imported for imported in inside if not is_within(imported, allowed)} == set()
+
+
+@pytest.mark.parametrize("library", NOVA_HOOK_OWNERS)
+def test_a_foreign_library_of_the_driver_is_imported_by_its_owner_only(library: str) -> None:
+    owners = {f"nova_hook.{name}" for name in NOVA_HOOK_OWNERS[library]}
+
+    assert {module for module, imports in NOVA_HOOK.items() if uses(imports, library)} == owners
 
 
 @pytest.mark.parametrize("package", PACKAGES)
