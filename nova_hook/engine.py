@@ -235,7 +235,10 @@ class Engine(Protocol):
         """Return what the engine says about itself and the machine."""
 
     def pull(self, image: EngineReference, credential: Credential | None) -> None:
-        """Have an image, exactly that digest; the registry is asked for its manifest even if it is here already.
+        """Have an image, exactly that digest.
+
+        What is here already may be taken without asking the registry again (Docker 20.10): success doesn't say that the
+        registry would have given it for this credential.
 
         Raises:
             PullFailed: The registry doesn't have it for this credential, or can't be reached.

@@ -80,6 +80,8 @@ class MemoryEngine:
         registry: ``host:port`` of the registry it knows.
         manifests: Of each program's image; one of no meaning unless given.
         pulled: Every image that was pulled, with the credential that was shown.
+        memory_containers: By name.
+        data_root: That it claims.
     """
 
     registry: str = REGISTRY
