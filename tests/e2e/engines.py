@@ -129,14 +129,22 @@ class DockerEngine:
         form = '{{join .RootFS.Layers "\\n"}}'
         return self.docker("image", "inspect", "--format", form, reference).split()
 
+    def stop(self) -> None:
+        """End the daemon as its service manager would; its containers end with it."""
+        self._process.stop(timeout_s=STOP_TIMEOUT_S)
+
+    def start(self) -> None:
+        """Start the daemon, also again after a stop, and wait until it answers."""
+        self._process.start()
+        _wait_for(self._process, self._workshop, "docker", "-H", self.host, "version")
+
     def __enter__(self) -> Self:
         self._containerd.__enter__()
         try:
             self._folder.mkdir()
             configuration = _configuration(self._workshop, self._folder)
             (self._folder / "daemon.json").write_text(json.dumps(configuration))
-            self._process.start()
-            _wait_for(self._process, self._workshop, "docker", "-H", self.host, "version")
+            self.start()
         except BaseException:
             self.__exit__(None, None, None)
             raise

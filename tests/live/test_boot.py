@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nova_hook.driver import DockerDriver
 
 PATIENCE_S = 30.0
+SETTLED_S = 3.0
 
 # Nova's objects and their libraries, not what is tested.
 pytestmark = [
@@ -225,6 +226,34 @@ def test_the_lifecycle_of_an_instance(
 
     assert took_s < PATIENCE_S, "TERM did not reach the command"
     assert driver.get_diagnostics(instance)["memory"] == 64 * 1024
+
+
+def test_an_engine_that_goes_away_is_told_as_such_and_its_ends_when_it_is_back(
+    world: DockerWorld, driver: DockerDriver, boot: Callable[[Program], Any]
+) -> None:
+    told: list[Any] = []
+    driver.register_event_listener(told.append)
+    instance = boot(Program.SLEEPS)
+
+    # Without live-restore the engine ends its containers, and tells so, before it ends itself.
+    world.daemon.stop()
+    try:
+        with pytest.raises(exception.HypervisorUnavailable):
+            driver.get_info(instance)
+        with pytest.raises(exception.HypervisorUnavailable):
+            driver.list_instance_uuids()
+        time.sleep(SETTLED_S)
+        told_while_away = list(told)
+    finally:
+        world.daemon.start()
+
+    deadline = time.monotonic() + PATIENCE_S
+    while not told:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert told_while_away == []
+    assert {entry.uuid for entry in told} == {instance.uuid}
+    assert driver.get_info(instance).state == power_state.SHUTDOWN
 
 
 @pytest.mark.parametrize(
