@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -27,6 +28,7 @@ class StopWatcher:
         engine: Whose events.
         report: Called with an instance's UUID; may be called again for one that Nova knows to be stopped.
         busy: Whether something is being done with an instance; it is asked again until not.
+        settle_s: How old an end is when it is looked at first; an engine that is ending itself is gone by then.
         interval_s: Between two looks at what has ended, and between two tries to reach the engine.
     """
 
@@ -36,13 +38,15 @@ class StopWatcher:
         *,
         report: Callable[[str], None],
         busy: Callable[[str], bool],
-        interval_s: float = 1.0,
+        settle_s: float = 2.0,
+        interval_s: float = 0.5,
     ) -> None:
         self._engine = engine
         self._report = report
         self._busy = busy
+        self._settle_s = settle_s
         self._interval_s = interval_s
-        self._ended: set[str] = set()
+        self._ended: dict[str, float] = {}
         self._lock = threading.Lock()
         self._leaving = threading.Event()
         self._subscription = contextlib.ExitStack()
@@ -95,20 +99,22 @@ class StopWatcher:
 
     def _note(self, *uuids: str) -> None:
         with self._lock:
-            self._ended.update(uuids)
+            self._ended.update(dict.fromkeys(uuids, time.monotonic()))
 
     def _settle(self) -> None:
         while not self._leaving.wait(self._interval_s):
             with self._lock:
-                ended = sorted(self._ended)
-            for uuid in ended:
+                settled = [
+                    uuid for uuid, at in self._ended.items() if time.monotonic() - at >= self._settle_s
+                ]
+            for uuid in settled:
                 if not self._busy(uuid):
                     self._look_at(uuid)
 
     def _look_at(self, uuid: str) -> None:
         with self._lock:
             # Before the look: an end that is told meanwhile is one more.
-            self._ended.discard(uuid)
+            self._ended.pop(uuid, None)
         try:
             container = self._engine.containers.find(container_name(uuid))
         except ContainerUnknown:

@@ -56,7 +56,9 @@ def engine() -> MemoryEngine:
 
 @pytest.fixture(autouse=True)
 def watcher(engine: MemoryEngine, nova: Nova) -> Iterator[StopWatcher]:
-    watching = StopWatcher(engine, report=nova.told.append, busy=lambda _: nova.busy, interval_s=INTERVAL_S)
+    watching = StopWatcher(
+        engine, report=nova.told.append, busy=lambda _: nova.busy, settle_s=INTERVAL_S, interval_s=INTERVAL_S
+    )
     watching.start()
     wait_until(lambda: bool(engine.subscribers))
     yield watching
