@@ -196,9 +196,9 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def _settle_media_type(document: Mapping[str, Any], content_type: str) -> str:
-    sent = content_type.partition(";")[0].strip().lower()
+    sent = content_type.partition(";")[0].strip()
     inside = _text(document, "mediaType")
-    if sent and inside and sent != inside.lower():
+    if sent and inside and sent.lower() != inside.lower():
         raise ManifestInvalid(f"Content-Type is {_short(sent)}, mediaType is {_short(inside)}")
     if media_type := inside or sent:
         if not is_media_type(media_type):

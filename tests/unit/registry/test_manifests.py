@@ -469,3 +469,9 @@ def test_the_message_of_a_refusal_is_short_and_can_be_printed() -> None:
     for error in errors:
         assert len(str(error)) < 400
         assert str(error).isprintable()
+
+
+def test_a_media_type_that_only_the_header_says_is_kept_as_it_came() -> None:
+    manifest = parse_manifest(b'{"layers": []}', "application/vnd.Example.Thing+json; charset=utf-8")
+
+    assert manifest.media_type == "application/vnd.Example.Thing+json"
