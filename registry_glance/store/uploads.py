@@ -11,8 +11,8 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 
-from registry_glance.registry.content import counted, peek, verified, verify
-from registry_glance.registry.digests import Digest, Digester
+from registry_glance.registry.content import Counted, peek, verified, verify
+from registry_glance.registry.digests import Digest
 from registry_glance.registry.errors import (
     BlobUploadUnknown,
     DigestInvalid,
@@ -114,18 +114,16 @@ class GlanceUploads:
         content = peek(chunk.content)
         if content is None:
             return session
-        digester = Digester()
+        pieces = Counted(content)
         if chunk.start is None and _empty(session):
-            self._put(session.id, counted(content, digester), chunk.size)
+            self._put(session.id, pieces, chunk.size)
         else:
             parts += 1
-            image_id = self._records.open_part(session, parts)
-            self._put(image_id, counted(content, digester), chunk.size)
+            self._put(self._records.open_part(session, parts), pieces, chunk.size)
         return UploadSession(
             id=session.id,
             repository=session.repository,
-            position=UploadPosition(parts=parts, offset=offset + digester.size),
-            content=digester.digest if parts == 0 else None,
+            position=UploadPosition(parts=parts, offset=offset + pieces.size),
         )
 
     @registry_errors()
